@@ -1,0 +1,112 @@
+// Package plan decides what has to be done, and says so as data.
+//
+// Build reads no file, no clock and no network: it is a function of what the user
+// committed (Inputs) and of what was seen (Observed). The stages get Work; people and
+// programs read Plan.
+package plan
+
+import (
+	"github.com/slugfile/slugfile/config"
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/lock"
+	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// Inputs is what the user committed, flags included.
+type Inputs struct {
+	// File is expanded, checked and has its defaults.
+	File *config.File
+	// Lock may be nil.
+	Lock *lock.File
+	// Source is the source tree as the app may see it.
+	Source artifact.Source
+	// Withheld lists what the deny list and .slugignore kept out.
+	Withheld []tree.Withheld
+	Git      Git
+	// Epoch is the mtime of every member of the slug, in seconds since 1970.
+	Epoch int64
+	// OS and Arch are of this machine, in Go's words.
+	OS, Arch string
+}
+
+// Git is what git says of the source tree. It is zero outside a checkout.
+type Git struct {
+	// SHA is the full commit.
+	SHA    string
+	Branch string
+}
+
+// Observed is what was seen of the world. It is data: nothing in it looks anything up.
+type Observed struct {
+	// Target is nil when no platform takes part (build).
+	Target *Target
+	// Tools are the tools that `host:` runtimes name, by runtime.
+	Tools map[string]Tool
+	// Archives are the archives that `path:` runtimes name, by runtime.
+	Archives map[string]Tool
+	// Stored holds the digests of the runtime archives that need no download.
+	Stored map[digest.Digest]bool
+	// Outputs are the outputs of steps that are in the store, by step key.
+	Outputs map[digest.Digest]artifact.Output
+	// Slug is the slug in the store that was made for this plan key, if there is one.
+	Slug *artifact.Slug
+	// Released is what the store remembers of the slug that runs now; nil when it was made elsewhere.
+	Released *Record
+	// Unpinned are the tools of this machine that a step calls and no `host:` runtime names, by step.
+	Unpinned map[string][]string
+}
+
+// Tool is a file of this machine and its content.
+type Tool struct {
+	// Path is absolute.
+	Path   string
+	Digest digest.Digest
+	// Size is in bytes.
+	Size int64
+}
+
+// Target is what the platform says.
+type Target struct {
+	// Name is what the user called the app.
+	Name string
+	// Local is set for the embedded platform, where apply makes apps.
+	Local bool
+	// App is nil when there is no such app.
+	App *platform.App
+	// Stacks are those that the app may use; all of the platform's when there is no app.
+	Stacks []platform.Stack
+	// Current is the live release, and Slug its slug; nil when there is none.
+	Current *platform.Release
+	Slug    *platform.Slug
+	// Latest is the highest version of any release, 0 when there is none.
+	Latest int
+	// Now is the time of the observation, in seconds since 1970, from which ages are told.
+	Now int64
+}
+
+// Record is what is remembered of a slug that was made here, so that a later plan can say
+// what changes. It is kept in the store under the slug's digest.
+type Record struct {
+	Key      digest.Digest   `json:"key"`
+	Runtimes []RuntimeRecord `json:"runtimes"`
+	Steps    []StepRecord    `json:"steps"`
+	// Tree is what the slug holds below ./app.
+	Tree tree.Manifest `json:"tree"`
+	// Size is in bytes, compressed.
+	Size int64 `json:"size"`
+}
+
+// RuntimeRecord is one runtime of a Record.
+type RuntimeRecord struct {
+	Name   string        `json:"name"`
+	From   string        `json:"from"` // URL, path, or tool
+	Digest digest.Digest `json:"digest"`
+}
+
+// StepRecord is one step of a Record.
+type StepRecord struct {
+	Name string        `json:"name"`
+	Key  digest.Digest `json:"key"`
+}
