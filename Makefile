@@ -1,0 +1,41 @@
+# The commands of CONTRIBUTING.md, one target each. GO may name another tool chain.
+GO ?= go
+TOOL = $(GO) tool -modfile=tools.mod
+FUZZTIME ?= 10s
+
+.PHONY: build test race lint gen golden fuzz bench e2e clean
+
+build: ## the program, into ./slugfile
+	CGO_ENABLED=0 $(GO) build -trimpath -o slugfile ./cmd/slugfile
+
+test: ## what README.md promises: no network, no root
+	$(GO) test ./...
+
+race: ## the same under the race detector
+	$(GO) test -race ./...
+
+lint: ## golangci-lint, and the module files are tidy
+	$(TOOL) golangci-lint run
+	$(GO) mod tidy -diff
+
+gen: ## generated files: the schema and its reference
+	$(GO) generate ./...
+
+golden: ## rewrite golden files; read the diff before you commit it
+	GOLDIE_UPDATE=true $(GO) test ./...
+
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+	  done; \
+	done
+
+bench: ## micro-benchmarks, and plan against version as whole processes
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+e2e: ## real runtimes from package clients (npm, apt): needs the network
+	SLUGFILE_E2E=1 $(GO) test -count=1 -timeout 15m -run 'TestArticle|TestExample' -v ./cmd/slugfile
+
+clean:
+	rm -f slugfile
