@@ -64,6 +64,9 @@ type Step struct {
 	Run string
 	// Runtimes names the runtimes it sees, in their order on PATH.
 	Runtimes []string
+	// Strip says how many path components each of them lost, by name; it is here because
+	// the step's key depends on it and an unpacked runtime no longer tells.
+	Strip map[string]int
 	// Inputs is the part of the source tree that it sees.
 	Inputs  tree.Manifest
 	Outputs []string

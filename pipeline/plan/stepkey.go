@@ -1,0 +1,87 @@
+package plan
+
+import (
+	"slices"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// stepFormat changes when the way a step runs changes in a manner that a step can see.
+const stepFormat = 1
+
+// StepKey is the digest of all that a step's output depends on. Its time limit, its name,
+// the values of pass_env and the version of this program are no part of it.
+//
+// Of runtimes, those that the step names count, in the step's order; others may be there.
+// earlier are the outputs of the steps before it.
+func StepKey(s Step, runtimes []artifact.Runtime, earlier []artifact.Output) digest.Digest {
+	type runtime struct {
+		Name   string        `json:"name"`
+		Into   string        `json:"into"`
+		Strip  int           `json:"strip"`
+		Digest digest.Digest `json:"digest"`
+	}
+	key := struct {
+		Format   int               `json:"format"`
+		Run      string            `json:"run"`
+		Env      map[string]string `json:"env"`
+		Epoch    int64             `json:"epoch"` // the step sees it as SOURCE_DATE_EPOCH
+		Runtimes []runtime         `json:"runtimes"`
+		Inputs   digest.Digest     `json:"inputs"`
+		Earlier  []digest.Digest   `json:"earlier"`
+		Outputs  []string          `json:"outputs"`
+		Stack    string            `json:"stack"`
+	}{
+		Format:   stepFormat,
+		Run:      s.Run,
+		Env:      s.Env,
+		Epoch:    s.Epoch,
+		Runtimes: []runtime{},
+		Inputs:   treeDigest(s.Inputs),
+		Earlier:  []digest.Digest{},
+		Outputs:  append([]string{}, s.Outputs...),
+		Stack:    s.Stack,
+	}
+	if key.Env == nil {
+		key.Env = map[string]string{}
+	}
+	slices.Sort(key.Outputs)
+	for _, name := range s.Runtimes {
+		for _, r := range runtimes {
+			if r.Name == name {
+				key.Runtimes = append(key.Runtimes, runtime{r.Name, r.Into, s.Strip[name], r.Digest})
+			}
+		}
+	}
+	for _, o := range earlier {
+		key.Earlier = append(key.Earlier, treeDigest(o.Tree))
+	}
+	return digest.OfJSON(key)
+}
+
+// treeDigest is the digest of a tree for keys. A directory that holds something is left
+// out: git does not list it and a walk does, and the key must not tell them apart.
+func treeDigest(m tree.Manifest) digest.Digest {
+	kept := make(tree.Manifest, 0, len(m))
+	for i, e := range m {
+		if e.Kind == tree.Dir && i+1 < len(m) && e.Path != m[i+1].Path && tree.Under(m[i+1].Path, e.Path) {
+			continue
+		}
+		e.Path, e.Target = keyText(e.Path), keyText(e.Target)
+		kept = append(kept, e)
+	}
+	return kept.Digest()
+}
+
+// keyText keeps names that are not UTF-8 apart, which JSON would write alike. No name holds
+// a NUL, so the marked form is taken by no other.
+func keyText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return "\x00" + strconv.QuoteToASCII(s)
+}
