@@ -1,0 +1,300 @@
+package unpack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// writer makes the entries of one archive below a root. Readers of the formats feed it; all
+// rules about names, links, modes and sizes are here and in name.go.
+type writer struct {
+	ctx  context.Context //nolint:containedctx // lives as long as one call of Into
+	root *os.Root
+	o    Options
+
+	m    tree.Manifest
+	seen map[string]int // path -> index into m; made parents are in it too
+	ways map[string][]string
+
+	entries int   // headers read
+	left    int64 // bytes that may still be written
+
+	// The directory of the last file, kept open: os.Root walks every component of a path.
+	dir     *os.Root
+	dirPath string
+
+	hash hash.Hash
+	buf  []byte
+}
+
+func newWriter(ctx context.Context, root *os.Root, o Options) *writer {
+	return &writer{
+		ctx: ctx, root: root, o: o,
+		seen: map[string]int{}, ways: map[string][]string{},
+		left: o.MaxBytes,
+		hash: digest.New(), buf: make([]byte, 256<<10),
+	}
+}
+
+func (w *writer) close() {
+	if w.dir != nil {
+		_ = w.dir.Close() // a directory that was only read from
+		w.dir = nil
+	}
+}
+
+// next counts a header, before anything is done about it.
+func (w *writer) next() error {
+	w.entries++
+	if w.entries > w.o.MaxEntries {
+		return w.tooMany()
+	}
+	return w.ctx.Err()
+}
+
+func (w *writer) tooMany() error {
+	return fmt.Errorf("it has more than %d entries, the limit", w.o.MaxEntries)
+}
+
+func (w *writer) tooBig() error {
+	return fmt.Errorf("the archive unpacks to more than %d bytes, the limit", w.o.MaxBytes)
+}
+
+// mkdir makes a directory of the archive; "" is the root.
+func (w *writer) mkdir(p string) error {
+	if p == "" {
+		return nil
+	}
+	if i, ok := w.seen[p]; ok {
+		if w.m[i].Kind == tree.Dir {
+			return nil
+		}
+		return fmt.Errorf("%q is there already, as a %s", p, word(w.m[i].Kind))
+	}
+	if err := w.parents(p); err != nil {
+		return err
+	}
+	return w.newDir(p)
+}
+
+func (w *writer) newDir(p string) error {
+	if err := w.add(tree.Entry{Path: p, Kind: tree.Dir}); err != nil {
+		return err
+	}
+	if err := w.root.Mkdir(p, 0o700); err != nil {
+		return err
+	}
+	return chmodDir(w.root, p, 0o755)
+}
+
+// chmodDir sets a directory's mode through its open file, so that the umask has no say.
+func chmodDir(root *os.Root, p string, mode fs.FileMode) (err error) {
+	d, err := root.Open(p)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return d.Chmod(mode)
+}
+
+// parents makes the directories above p. None may be a link or a file of this archive.
+func (w *writer) parents(p string) error {
+	for i := 0; i < len(p); i++ {
+		if p[i] != '/' {
+			continue
+		}
+		d := p[:i]
+		at, ok := w.seen[d]
+		if !ok {
+			if err := w.newDir(d); err != nil {
+				return err
+			}
+			continue
+		}
+		if k := w.m[at].Kind; k != tree.Dir {
+			return fmt.Errorf("it passes through %q, which is a %s of this archive", d, word(k))
+		}
+	}
+	return nil
+}
+
+// add notes an entry whose path must be new.
+func (w *writer) add(e tree.Entry) error {
+	if i, ok := w.seen[e.Path]; ok {
+		return fmt.Errorf("%q is there already, as a %s", e.Path, word(w.m[i].Kind))
+	}
+	// Parents that no entry names count too, else 64 of them come with every entry.
+	if len(w.m) >= w.o.MaxEntries {
+		return w.tooMany()
+	}
+	w.seen[e.Path] = len(w.m)
+	w.m = append(w.m, e)
+	return nil
+}
+
+// parent returns the open directory of p and p's last component.
+func (w *writer) parent(p string) (*os.Root, string, error) {
+	d, base := path.Split(p)
+	d = strings.TrimSuffix(d, "/")
+	if d == "" {
+		return w.root, base, nil
+	}
+	if w.dir != nil && w.dirPath == d {
+		return w.dir, base, nil
+	}
+	w.close()
+	r, err := w.root.OpenRoot(d)
+	if err != nil {
+		return nil, "", err
+	}
+	w.dir, w.dirPath = r, d
+	return r, base, nil
+}
+
+// file writes a regular file. A size of -1 is not known; what r gives is counted in any case.
+func (w *writer) file(p string, exec bool, size int64, r io.Reader) (err error) {
+	if size > w.left {
+		return w.tooBig()
+	}
+	if err := w.parents(p); err != nil {
+		return err
+	}
+	e := tree.Entry{Path: p, Kind: tree.File, Exec: exec}
+	if err := w.add(e); err != nil {
+		return err
+	}
+	dir, base, err := w.parent(p)
+	if err != nil {
+		return err
+	}
+	f, err := dir.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w.hash.Reset()
+	if e.Size, err = w.copy(f, r); err != nil {
+		return err
+	}
+	if size >= 0 && e.Size != size {
+		return fmt.Errorf("it has %d bytes, its header says %d", e.Size, size)
+	}
+	mode := fs.FileMode(0o644)
+	if exec {
+		mode = 0o755
+	}
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	e.Digest = digest.Sum(w.hash)
+	w.m[w.seen[p]] = e
+	return nil
+}
+
+func (w *writer) copy(f *os.File, r io.Reader) (n int64, err error) {
+	for {
+		if err := w.ctx.Err(); err != nil {
+			return n, err
+		}
+		k, err := r.Read(w.buf)
+		if int64(k) > w.left {
+			return n, w.tooBig()
+		}
+		w.left -= int64(k)
+		w.hash.Write(w.buf[:k])
+		if _, werr := f.Write(w.buf[:k]); werr != nil {
+			return n, werr
+		}
+		n += int64(k)
+		switch {
+		case err == io.EOF:
+			return n, nil
+		case err != nil:
+			return n, err
+		}
+	}
+}
+
+// symlink notes a symbolic link; finish makes it.
+func (w *writer) symlink(p, target string) error {
+	way, err := w.o.target(p, target)
+	if err != nil {
+		return err
+	}
+	if err := w.parents(p); err != nil {
+		return err
+	}
+	if err := w.add(tree.Entry{Path: p, Kind: tree.Link, Target: target}); err != nil {
+		return err
+	}
+	w.ways[p] = way
+	return nil
+}
+
+// hardlink makes a second name for a regular file that this archive has brought already.
+func (w *writer) hardlink(p, target string) error {
+	i, ok := w.seen[target]
+	if !ok || w.m[i].Kind != tree.File {
+		return fmt.Errorf("hard link to %q, which is no regular file that this archive has brought so far", target)
+	}
+	if err := w.parents(p); err != nil {
+		return err
+	}
+	e := w.m[i]
+	e.Path = p
+	if err := w.add(e); err != nil {
+		return err
+	}
+	return w.root.Link(target, p)
+}
+
+// finish makes the links, after everything that could have been written through one.
+func (w *writer) finish() (tree.Manifest, error) {
+	if len(w.m) == 0 {
+		if w.o.Strip > 0 && w.entries > 0 {
+			return nil, fmt.Errorf("nothing is left of it after strip: %d", w.o.Strip)
+		}
+		return nil, errors.New("it holds no entries")
+	}
+	isLink := func(p string) bool { _, ok := w.ways[p]; return ok }
+	for _, e := range w.m {
+		if e.Kind != tree.Link {
+			continue
+		}
+		fail := func(err error) (tree.Manifest, error) {
+			return nil, &Error{Archive: w.o.Name, Entry: e.Path, Err: err}
+		}
+		if turnsBack(w.ways[e.Path], isLink) {
+			return fail(fmt.Errorf("its target %q goes through another link and then up, so where it leads is open", clip(e.Target)))
+		}
+		dir, base, err := w.parent(e.Path)
+		if err != nil {
+			return fail(err)
+		}
+		if err := dir.Symlink(e.Target, base); err != nil {
+			return fail(err)
+		}
+	}
+	w.m.Sort()
+	return w.m, nil
+}
+
+func word(k tree.Kind) string {
+	switch k {
+	case tree.Dir:
+		return "directory"
+	case tree.Link:
+		return "link"
+	}
+	return "file"
+}
