@@ -274,3 +274,46 @@ func (e *Error) Is(target error) bool {
 	}
 	return false
 }
+
+// BlobError is an answer of the blob store that refuses a call. It says nothing about the
+// user's credentials: the store knows none.
+type BlobError struct {
+	// Op says what was tried, and names the store's host.
+	Op     string
+	Status int
+	// Code is the store's word for the kind of error, such as "AccessDenied".
+	Code      string
+	Message   string
+	RequestID string
+	// Expired says that the signed address is too old.
+	Expired bool
+}
+
+func (e *BlobError) Error() string {
+	msg := e.Message
+	if msg == "" {
+		msg = fmt.Sprintf("HTTP status %d", e.Status)
+	}
+	s := fmt.Sprintf("%s: %s", e.Op, msg)
+	if e.Code != "" {
+		s += fmt.Sprintf(" (%s)", e.Code)
+	}
+	if e.Expired {
+		s += ": " + ErrBlobExpired.Error()
+	}
+	if e.RequestID != "" {
+		s += fmt.Sprintf(" [request %s]", e.RequestID)
+	}
+	return s
+}
+
+// Is makes errors.Is work with the sentinels of this package.
+func (e *BlobError) Is(target error) bool {
+	switch target {
+	case ErrNotFound:
+		return e.Status == 404
+	case ErrBlobExpired:
+		return e.Expired
+	}
+	return false
+}
