@@ -1,0 +1,186 @@
+package slug
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// Arrange returns the members as a slug holds them: checked, with every parent directory,
+// link targets rewritten, and in the slug's order. That is by layer, then by tree.Compare;
+// a directory stands right before its first member, in the lowest layer that has one, and
+// an equal entry in two layers belongs to the lowest. The root itself is not listed.
+//
+// Arranging twice changes nothing. Write arranges by itself.
+func Arrange(members []artifact.Member) ([]artifact.Member, error) {
+	out := slices.Clone(members)
+	for i := range out {
+		if err := check(&out[i]); err != nil {
+			return nil, err
+		}
+	}
+	// By path first: this brings repeats together and parents before children.
+	slices.SortStableFunc(out, func(a, b artifact.Member) int {
+		return cmp.Or(tree.Compare(a.Path, b.Path), cmp.Compare(a.Layer, b.Layer))
+	})
+	out, err := unite(out)
+	if err != nil {
+		return nil, err
+	}
+	out, err = addParents(out)
+	if err != nil {
+		return nil, err
+	}
+
+	// A directory's members follow it directly. Going backwards, the lowest layer of what
+	// was seen below each directory is known when the directory itself is met.
+	lowest := map[string]artifact.Layer{}
+	for i := len(out) - 1; i >= 0; i-- {
+		m := &out[i]
+		if below, ok := lowest[m.Path]; ok {
+			m.Layer = below
+			delete(lowest, m.Path)
+		}
+		dir := path.Dir(m.Path)
+		if known, ok := lowest[dir]; !ok || m.Layer < known {
+			lowest[dir] = m.Layer
+		}
+	}
+	slices.SortStableFunc(out, func(a, b artifact.Member) int { return cmp.Compare(a.Layer, b.Layer) })
+	return out, nil
+}
+
+// check refuses what a slug cannot hold and rewrites link targets.
+func check(m *artifact.Member) error {
+	switch {
+	case m.Path == "" || m.Path == "." || path.Clean(m.Path) != m.Path ||
+		m.Path[0] == '/' || m.Path == ".." || strings.HasPrefix(m.Path, "../"):
+		return fmt.Errorf("%s: path %q is not below ./app", m.Origin, m.Path)
+	case strings.IndexByte(m.Path, 0) >= 0:
+		return fmt.Errorf("%s: path %q has a NUL byte, which no archive can hold", m.Origin, m.Path)
+	}
+	switch m.Kind {
+	case tree.Dir:
+		m.From, m.Content = "", nil
+		m.Entry = tree.Entry{Path: m.Path, Kind: tree.Dir}
+	case tree.File:
+		if m.From == "" && int64(len(m.Content)) != m.Size || m.Size < 0 {
+			return fmt.Errorf("%s: %q has %d bytes of content, its entry says %d", m.Origin, m.Path, len(m.Content), m.Size)
+		}
+		m.Target = ""
+	case tree.Link:
+		target, err := inside(m.Path, m.Target)
+		if err != nil {
+			return fmt.Errorf("%s: link %q: %w", m.Origin, m.Path, err)
+		}
+		m.From, m.Content = "", nil
+		m.Entry = tree.Entry{Path: m.Path, Kind: tree.Link, Target: target}
+	default:
+		return fmt.Errorf("%s: %q is a %q, which a slug cannot hold", m.Origin, m.Path, m.Kind)
+	}
+	return nil
+}
+
+// inside returns the target that a link has in the slug. Targets are resolved by text, as
+// the unpacker resolves them. A relative target stays word for word; one below /app, where
+// the slug will live, becomes relative.
+func inside(link, target string) (string, error) {
+	switch {
+	case target == "":
+		return "", fmt.Errorf("it has no target")
+	case strings.IndexByte(target, 0) >= 0:
+		return "", fmt.Errorf("target %q has a NUL byte", target)
+	}
+	if target[0] != '/' {
+		to := path.Join(path.Dir(link), target)
+		if to == ".." || strings.HasPrefix(to, "../") {
+			return "", fmt.Errorf("target %q leaves the app directory", target)
+		}
+		return target, nil
+	}
+	abs := path.Clean(target)
+	if !tree.Under(abs, "/app") {
+		return "", fmt.Errorf("target %q is outside /app: copy the file into the app, or leave the link out", target)
+	}
+	return relative(path.Join("/app", path.Dir(link)), abs), nil
+}
+
+// relative is the way from a directory to a path, both absolute and clean.
+func relative(dir, to string) string {
+	from, parts := strings.Split(dir[1:], "/"), strings.Split(to[1:], "/")
+	same := 0
+	for same < len(from) && same < len(parts) && from[same] == parts[same] {
+		same++
+	}
+	var way []string
+	for range from[same:] {
+		way = append(way, "..")
+	}
+	way = append(way, parts[same:]...)
+	if len(way) == 0 {
+		return "."
+	}
+	return strings.Join(way, "/")
+}
+
+// unite drops repeats of equal entries and refuses others. The members are sorted by path,
+// then layer, so the lowest layer stays.
+func unite(members []artifact.Member) ([]artifact.Member, error) {
+	out := members[:0]
+	for _, m := range members {
+		if len(out) > 0 {
+			last := &out[len(out)-1]
+			if last.Path == m.Path {
+				if last.Entry != m.Entry || m.Kind == tree.File && m.Digest.IsZero() {
+					return nil, fmt.Errorf("%q comes from %s and from %s, with different content", m.Path, last.Origin, m.Origin)
+				}
+				continue
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// addParents adds the directories that are not listed. The members are sorted by path.
+func addParents(members []artifact.Member) ([]artifact.Member, error) {
+	out := make([]artifact.Member, 0, len(members)+len(members)/8)
+	var open []artifact.Member // the directories that the last member is in, outermost first
+	for _, m := range members {
+		for len(open) > 0 && !tree.Under(m.Path, open[len(open)-1].Path) {
+			open = open[:len(open)-1]
+		}
+		top := ""
+		if len(open) > 0 {
+			if o := open[len(open)-1]; o.Kind != tree.Dir {
+				return nil, fmt.Errorf("%q, from %s, lies below %q, from %s, which is a %s", m.Path, m.Origin, o.Path, o.Origin, o.Kind)
+			}
+			top = open[len(open)-1].Path + "/"
+		}
+		for i := len(top); i < len(m.Path); i++ {
+			if m.Path[i] == '/' {
+				dir := artifact.Member{Entry: tree.Entry{Path: m.Path[:i], Kind: tree.Dir}, Layer: m.Layer, Origin: m.Origin}
+				out = append(out, dir)
+				open = append(open, dir)
+			}
+		}
+		out = append(out, m)
+		open = append(open, m)
+	}
+	return out, nil
+}
+
+// Tree is what arranged members look like once unpacked.
+func Tree(members []artifact.Member) tree.Manifest {
+	m := make(tree.Manifest, len(members))
+	for i := range members {
+		m[i] = members[i].Entry
+	}
+	m.Sort()
+	return m
+}
