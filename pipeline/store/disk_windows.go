@@ -1,0 +1,15 @@
+package store
+
+import "io/fs"
+
+// Windows has no flag against links here; creating one takes a privilege.
+const openNoFollow = 0
+
+// closedByMode says that permission bits keep others out of a directory: here the access list
+// of the user's profile does.
+const closedByMode = false
+
+func checkOwner(string, fs.FileInfo) error { return nil }
+
+// syncDir has nothing to do: directories cannot be flushed on Windows.
+func syncDir(string) error { return nil }

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/slugfile/slugfile/pipeline/digest"
+)
+
+// Ingest is a file on its way into the store. It is for one goroutine.
+type Ingest struct {
+	s     *Store
+	lease *lease
+	f     *os.File
+	h     hash.Hash
+	size  int64
+	// err is the first error of a write. The file can then not be committed: what reached the
+	// disk is not known.
+	err  error
+	done bool
+}
+
+// Create starts a file. Close must follow, after Commit too.
+func (s *Store) Create() (*Ingest, error) {
+	l, err := s.lease("")
+	if err != nil {
+		return nil, fmt.Errorf("make temporary file: %w", err)
+	}
+	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make temporary file: %w", errors.Join(err, l.end()))
+	}
+	return &Ingest{s: s, lease: l, f: f, h: digest.New()}, nil
+}
+
+// Write appends to the file.
+func (i *Ingest) Write(p []byte) (int, error) {
+	if i.err != nil {
+		return 0, i.err
+	}
+	n, err := i.f.Write(p)
+	i.h.Write(p[:n])
+	i.size += int64(n)
+	i.err = err
+	return n, err
+}
+
+// ReadAt reads what was written.
+func (i *Ingest) ReadAt(p []byte, off int64) (int, error) { return i.f.ReadAt(p, off) }
+
+// Size is the number of bytes written since the start or the last Reset.
+func (i *Ingest) Size() int64 { return i.size }
+
+// Reset starts over with an empty file.
+func (i *Ingest) Reset() error {
+	if i.err != nil {
+		return i.err
+	}
+	if i.err = i.f.Truncate(0); i.err != nil {
+		return i.err
+	}
+	if _, i.err = i.f.Seek(0, io.SeekStart); i.err != nil {
+		return i.err
+	}
+	i.h.Reset()
+	i.size = 0
+	return nil
+}
+
+// Commit puts the file into the store under its digest. Bytes that are not those of want, or
+// not size of them, are a *digest.MismatchError that names subject; a zero want and a size of
+// -1 accept anything. It can succeed once.
+func (i *Ingest) Commit(subject string, want digest.Digest, size int64) (digest.Digest, int64, error) {
+	if i.done {
+		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, fs.ErrClosed)
+	}
+	if i.err != nil {
+		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, i.err)
+	}
+	got := digest.Sum(i.h)
+	if !want.IsZero() && got != want || size >= 0 && i.size != size {
+		if want.IsZero() {
+			want = got
+		}
+		return digest.Digest{}, 0, &digest.MismatchError{Subject: subject, Want: want, Got: got, WantSize: size, GotSize: i.size}
+	}
+	// After an error of fsync the kernel may have dropped the pages and say nothing the second
+	// time, so there is none: the file is given up.
+	if i.err = i.s.syncFile(i.f); i.err != nil {
+		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, i.err)
+	}
+	if i.err = i.publish(i.s.Path(got)); i.err != nil {
+		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, i.err)
+	}
+	return got, i.size, nil
+}
+
+func (i *Ingest) publish(path string) error {
+	if err := i.f.Close(); err != nil {
+		return err
+	}
+	i.done = true
+	if err := os.Chmod(i.lease.path, 0o444); err != nil {
+		return err
+	}
+	if err := i.s.mkdirs(filepath.Dir(path)); err != nil {
+		return err
+	}
+	// A file that is there already is replaced by equal bytes, which also mends a damaged one.
+	if err := os.Rename(i.lease.path, path); err != nil {
+		// Some systems do not replace a file that is open; then the one there must do.
+		d, parseErr := digest.Parse(filepath.Base(path))
+		if parseErr != nil {
+			return err
+		}
+		f, openErr := i.s.Open(d)
+		if openErr != nil {
+			return err
+		}
+		return f.Close()
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Close gives up a file that was not committed, and frees its name.
+func (i *Ingest) Close() error {
+	if i.lease == nil {
+		return nil
+	}
+	var err error
+	if !i.done {
+		err = i.f.Close()
+		i.done = true
+		if i.err != nil {
+			err = nil // already told
+		}
+	}
+	err = errors.Join(err, i.lease.end())
+	i.lease = nil
+	return err
+}

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/slugfile/slugfile/pipeline/digest"
+)
+
+// sealed is a JSON document that carries the digest of its own content and its own name, so
+// that one which is torn, changed or moved is noticed.
+type sealed struct {
+	Name   string          `json:"name"`
+	SHA256 digest.Digest   `json:"sha256"`
+	Value  json.RawMessage `json:"value"`
+}
+
+// writeSealed writes v to a new file and flushes it.
+func (s *Store) writeSealed(path, name string, v any) (err error) {
+	value, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(sealed{Name: name, SHA256: digest.Of(value), Value: value})
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if _, err := f.Write(append(b, '\n')); err != nil {
+		return err
+	}
+	return s.syncFile(f)
+}
+
+// readSealed reads into v what writeSealed wrote. A document that is absent or not whole is
+// not ok; err is for a disk that does not answer.
+func readSealed(path, name string, v any) (ok bool, err error) {
+	b, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return false, nil
+	}
+	if err != nil {
+		if fi, statErr := os.Lstat(path); statErr == nil && !fi.Mode().IsRegular() {
+			return false, nil
+		}
+		return false, err
+	}
+	var doc sealed
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if dec.Decode(&doc) != nil || doc.Name != name || digest.Of(doc.Value) != doc.SHA256 {
+		return false, nil
+	}
+	// The bytes are those that were written: if they do not fit v, another version wrote them.
+	return json.Unmarshal(doc.Value, v) == nil, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|openNoFollow, 0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(f)
+	return b, errors.Join(err, f.Close())
+}
+
+// GetRef reads the document of kind under key into v. One that is absent, damaged or not of
+// v's shape is not found, and v is then not to be used.
+func (s *Store) GetRef(kind, key string, v any) (bool, error) {
+	path, err := s.refPath(kind, key)
+	if err != nil {
+		return false, err
+	}
+	ok, err := readSealed(path, kind+"/"+key, v)
+	if err != nil {
+		return false, fmt.Errorf("read %s %s from the store: %w", kind, key, err)
+	}
+	return ok, nil
+}
+
+// PutRef stores v as the document of kind under key, in place of an earlier one. v must
+// survive JSON. kind and key are plain names: letters, digits, dots, dashes and underscores.
+func (s *Store) PutRef(kind, key string, v any) error {
+	path, err := s.refPath(kind, key)
+	if err != nil {
+		return err
+	}
+	if err := s.putRef(path, kind+"/"+key, v); err != nil {
+		return fmt.Errorf("store %s %s: %w", kind, key, err)
+	}
+	return nil
+}
+
+func (s *Store) putRef(path, name string, v any) (err error) {
+	l, err := s.lease("")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.end()) }()
+	if err := s.writeSealed(l.path, name, v); err != nil {
+		return err
+	}
+	if err := s.mkdirs(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := os.Rename(l.path, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func (s *Store) refPath(kind, key string) (string, error) {
+	if !validName(kind) || !validName(key) {
+		return "", fmt.Errorf("store document %q of kind %q: not a plain name", key, kind)
+	}
+	return filepath.Join(s.dir, "refs", kind, key+".json"), nil
+}
+
+// validName accepts names that are one path component on every system.
+func validName(s string) bool {
+	if s == "" || len(s) > 128 || s[0] == '.' || s[len(s)-1] == '.' {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
