@@ -66,6 +66,8 @@ func Layout(files []config.FileEntry, t artifact.Tree) ([]artifact.Member, error
 type placed struct {
 	artifact.Member
 	part string
+	// source is the path in the source tree that it was taken from, if it was.
+	source string
 }
 
 // partSource is the part of everything that neither a runtime nor a step brought.
@@ -122,7 +124,10 @@ func layout(files []config.FileEntry, t artifact.Tree, later []string) laid {
 }
 
 func place(e tree.Entry, dir, at string, layer artifact.Layer, part, origin string) placed {
-	p := placed{artifact.Member{Entry: e, Layer: layer, Origin: origin}, part}
+	p := placed{Member: artifact.Member{Entry: e, Layer: layer, Origin: origin}, part: part}
+	if part == partSource {
+		p.source = e.Path
+	}
 	if e.Kind == tree.File {
 		p.From = dir + "/" + e.Path
 	}
@@ -184,9 +189,9 @@ func entryMembers(files []config.FileEntry, t artifact.Tree, later []string) ([]
 		into := cleanInto(f.Into)
 		if f.From == "" {
 			content := []byte(f.Content)
-			e := tree.Entry{Kind: tree.File, Exec: f.Mode == "0755", Size: int64(len(content)), Digest: digest.Of(content)}
+			e := tree.Entry{Path: into, Kind: tree.File, Exec: f.Mode == "0755", Size: int64(len(content)), Digest: digest.Of(content)}
 			p := place(e, "", into, artifact.LayerSource, partSource, origin)
-			p.From, p.Content = "", content
+			p.From, p.Content, p.source = "", content, ""
 			chosen[i] = []placed{p}
 			dirs.add(i, path.Dir(into))
 			continue
@@ -249,10 +254,8 @@ func namedSecrets(files []config.FileEntry) map[string]bool {
 	named := map[string]bool{}
 	for _, f := range files {
 		for _, p := range f.IncludeSecrets {
-			// Whether the content alone would have been denied is not known here; what may
-			// be a secret by its name is treated as one.
-			worst := func() ([]byte, error) { return []byte("_auth=\n-----BEGIN PRIVATE KEY-----\n"), nil }
-			if _, denied := tree.Denied(p, worst); denied {
+			// Its content is not known here: what may be a secret by its name is treated as one.
+			if _, denied := tree.Denied(p, nil); denied {
 				named[p] = true
 			}
 		}
@@ -437,7 +440,10 @@ func merge(all []placed) ([]placed, []*ConflictError) {
 				return
 			case !ok:
 				at[dir] = len(out)
-				out = append(out, placed{artifact.Member{Entry: tree.Entry{Path: dir, Kind: tree.Dir}, Origin: m.Origin}, m.part})
+				out = append(out, placed{
+					Member: artifact.Member{Entry: tree.Entry{Path: dir, Kind: tree.Dir}, Origin: m.Origin},
+					part:   m.part,
+				})
 			}
 			lowest[dir] = m.Layer
 		}

@@ -29,6 +29,8 @@ type Inputs struct {
 	Epoch int64
 	// OS and Arch are of this machine, in Go's words.
 	OS, Arch string
+	// Create allows to make an app that is not there. The embedded platform needs no leave.
+	Create bool
 }
 
 // Git is what git says of the source tree. It is zero outside a checkout.
@@ -82,6 +84,8 @@ type Target struct {
 	Slug    *platform.Slug
 	// Latest is the highest version of any release, 0 when there is none.
 	Latest int
+	// Newest is the release with the highest version; it need not be the live one.
+	Newest *platform.Release
 	// Now is the time of the observation, in seconds since 1970, from which ages are told.
 	Now int64
 }
@@ -89,11 +93,18 @@ type Target struct {
 // Record is what is remembered of a slug that was made here, so that a later plan can say
 // what changes. It is kept in the store under the slug's digest.
 type Record struct {
-	Key      digest.Digest   `json:"key"`
+	Key digest.Digest `json:"key"`
+	// Stack is its name.
+	Stack    string          `json:"stack,omitempty"`
 	Runtimes []RuntimeRecord `json:"runtimes"`
 	Steps    []StepRecord    `json:"steps"`
 	// Tree is what the slug holds below ./app.
 	Tree tree.Manifest `json:"tree"`
+	// Parts says, for each entry of Tree, where it came from: a runtime counted from 0, then
+	// a step, then, last, the source tree and inline files.
+	Parts []int `json:"parts,omitempty"`
+	// Source is the part of the source tree that steps and slug could take.
+	Source tree.Manifest `json:"source,omitempty"`
 	// Size is in bytes, compressed.
 	Size int64 `json:"size"`
 }
@@ -103,10 +114,14 @@ type RuntimeRecord struct {
 	Name   string        `json:"name"`
 	From   string        `json:"from"` // URL, path, or tool
 	Digest digest.Digest `json:"digest"`
+	// Layout is the digest of strip, into, only and build_only with the bytes.
+	Layout digest.Digest `json:"layout,omitzero"`
 }
 
 // StepRecord is one step of a Record.
 type StepRecord struct {
 	Name string        `json:"name"`
 	Key  digest.Digest `json:"key"`
+	// Definition is the digest of what slug.yaml said of it.
+	Definition digest.Digest `json:"definition,omitzero"`
 }
