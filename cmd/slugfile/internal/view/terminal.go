@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,18 +23,25 @@ type Terminal struct {
 	words words
 	w     io.Writer
 
-	// mu is held while an event is told. A bar's filler never takes it: writing to bars
-	// waits for the fillers.
+	// mu is held while an event is told.
 	mu    sync.Mutex
 	bars  *mpb.Progress
-	tasks map[task]*bar
+	bar   *mpb.Bar
 	ended bool
 	err   error
+
+	// live guards what is drawn. It is never held while something is written to bars, since
+	// bars wait for the drawing.
+	live  sync.Mutex
+	tasks []*liveTask // in the order of their start
+	start time.Time
 }
 
 const (
 	// refresh is how often live lines are drawn.
 	refresh = 100 * time.Millisecond
+	// shownTasks is how many live lines there are at most: a screen may be low.
+	shownTasks = 12
 	// tail is how many lines of a step's output are shown under it while it runs.
 	tail = 3
 	// keepLines and keepBytes bound what is remembered of a step's output.
@@ -43,10 +51,10 @@ const (
 	indent = "      "
 )
 
-// NewTerminal returns a Terminal on w, which shows what is written to it as it is.
+// NewTerminal returns a Terminal on w, which must show what is written to it as it is.
 func NewTerminal(w io.Writer, o Options) *Terminal {
 	o = o.withDefaults()
-	return &Terminal{o: o, words: words{style: o.Style, verbose: o.Verbose}, w: w, tasks: map[task]*bar{}}
+	return &Terminal{o: o, words: words{style: o.Style, verbose: o.Verbose}, w: w}
 }
 
 // Emit implements event.Sink.
@@ -58,22 +66,10 @@ func (v *Terminal) Emit(e event.Event) {
 		v.open(task{e.Stage, e.Subject}, e.Total)
 		return
 	case event.Progress:
-		if b := v.tasks[task{e.Stage, e.Subject}]; b != nil {
-			b.progress(v.o.Now(), e.Done, e.Total)
-		}
+		v.with(task{e.Stage, e.Subject}, func(t *liveTask) { t.progress(v.o.Now(), e.Done, e.Total) })
 		return
 	case event.Output:
-		text := cleanOutput(e.Line, v.o.Style)
-		b := v.tasks[task{e.Stage, e.Subject}]
-		if b != nil && e.Stage == event.Compile && !v.o.Verbose {
-			b.remember(text, cleanOutput(e.Line, Style{}))
-			return
-		}
-		if e.Stage == event.Compile {
-			v.print(indent + text)
-			return
-		}
-		v.print("    " + v.o.Style.dim(Clean(e.Subject)+" |") + " " + text)
+		v.output(e)
 		return
 	case event.Warning:
 		for _, l := range v.words.warning(e) {
@@ -83,25 +79,40 @@ func (v *Terminal) Emit(e event.Event) {
 	case event.TaskFinished:
 		v.close(task{e.Stage, e.Subject})
 	case event.TaskFailed:
-		if b := v.close(task{e.Stage, e.Subject}); b != nil {
-			for _, l := range b.output() {
-				v.print(indent + l)
-			}
+		for _, l := range v.close(task{e.Stage, e.Subject}) {
+			v.print(indent + l)
 		}
 	}
 	if l, ok := v.words.sentence(e); ok {
-		v.print("  " + v.mark(l.symbol) + " " + l.text)
+		v.say(l)
 	}
 }
 
-func (v *Terminal) mark(symbol string) string {
-	switch symbol {
+func (v *Terminal) say(l line) {
+	symbol := v.o.Style.symbol(l.symbol)
+	switch l.symbol {
 	case "✓":
-		return v.o.Style.green(symbol)
+		symbol = v.o.Style.green(l.symbol)
 	case "✗":
-		return v.o.Style.red(symbol)
+		symbol = v.o.Style.red(l.symbol)
 	}
-	return v.o.Style.symbol(symbol)
+	v.print("  " + symbol + " " + l.text)
+}
+
+// output folds the lines of a step; those of a release phase or a dyno are what the user
+// waits for, and are shown at once.
+func (v *Terminal) output(e event.Output) {
+	text := cleanOutput(e.Line, v.o.Style)
+	if e.Stage != event.Compile {
+		v.print("    " + v.o.Style.dim(Clean(e.Subject)+" |") + " " + text)
+		return
+	}
+	folded := !v.o.Verbose && v.with(task{e.Stage, e.Subject}, func(t *liveTask) {
+		t.remember(text, cleanOutput(e.Line, Style{}))
+	})
+	if !folded {
+		v.print(indent + text)
+	}
 }
 
 // print writes a line above the live ones.
@@ -109,54 +120,78 @@ func (v *Terminal) print(l string) {
 	if v.err != nil {
 		return
 	}
-	var to = v.w
+	to := v.w
 	if v.bars != nil {
 		to = v.bars
 	}
 	_, v.err = io.WriteString(to, l+"\n")
 }
 
-func (v *Terminal) open(t task, total int64) {
-	if v.ended {
+func (v *Terminal) open(name task, total int64) {
+	v.close(name)
+	now := v.o.Now()
+	v.live.Lock()
+	v.tasks = append(v.tasks, &liveTask{task: name, total: total, start: now})
+	if v.start.IsZero() {
+		v.start = now
+	}
+	v.live.Unlock()
+	if v.bars != nil || v.ended {
 		return
 	}
-	v.close(t)
-	if v.bars == nil {
-		// The writer may hide that it is a terminal (a redactor stands in front of it), so
-		// drawing is switched on, and lines are cut to the width here.
-		v.bars = mpb.New(mpb.WithOutput(v.w), mpb.WithAutoRefresh(), mpb.WithRefreshRate(refresh), mpb.WithWidth(v.o.Width()))
-	}
-	b := &bar{style: v.o.Style, width: v.o.Width, now: v.o.Now, task: t, total: total, start: v.o.Now()}
-	// A total of 0 keeps mpb from completing the bar by itself: the event does that.
-	m, err := v.bars.Add(0, mpb.BarFillerFunc(b.fill), mpb.BarExtender(mpb.BarFillerFunc(b.fillTail), false))
-	if err != nil {
-		v.err = err
-		return
-	}
-	b.bar = m
-	v.tasks[t] = b
+	// The writer may hide that it is a terminal (a redactor stands in front of it), so
+	// drawing is switched on, and lines are cut to the width here. All live lines are one
+	// bar of mpb, so that a line goes in the frame in which its last word comes.
+	v.bars = mpb.New(mpb.WithOutput(v.w), mpb.WithAutoRefresh(), mpb.WithRefreshRate(refresh), mpb.WithWidth(v.o.Width()))
+	v.bar, v.err = v.bars.Add(0, mpb.BarFillerFunc(v.fill), mpb.BarFillerTrim(), mpb.BarExtender(mpb.BarFillerFunc(v.fillTasks), true))
 }
 
-// close takes a live line away, and returns nil when there was none.
-func (v *Terminal) close(t task) *bar {
-	b := v.tasks[t]
-	if b == nil {
-		return nil
+// with calls f for an open task, and reports whether there is one.
+func (v *Terminal) with(name task, f func(*liveTask)) bool {
+	v.live.Lock()
+	defer v.live.Unlock()
+	for _, t := range v.tasks {
+		if t.task == name {
+			f(t)
+			return true
+		}
 	}
-	delete(v.tasks, t)
-	b.bar.Abort(true)
-	return b
+	return false
 }
 
-// Close takes the live lines away. What is emitted later is written at once, without bars.
+// close takes a live line away and returns the output that was folded under it.
+func (v *Terminal) close(name task) []string {
+	v.live.Lock()
+	defer v.live.Unlock()
+	for i, t := range v.tasks {
+		if t.task == name {
+			v.tasks = slices.Delete(v.tasks, i, i+1)
+			return t.output()
+		}
+	}
+	return nil
+}
+
+// Close takes the live lines away; tasks that are still open are said to be stopped, with
+// their output. What is emitted later is written at once, without live lines.
 func (v *Terminal) Close() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.ended = true
-	for t := range v.tasks {
-		v.close(t)
+	v.live.Lock()
+	open := v.tasks
+	v.tasks = nil
+	v.live.Unlock()
+	for _, t := range open {
+		for _, l := range t.output() {
+			v.print(indent + l)
+		}
+		v.say(v.words.about("-", t.stage, t.subject, "stopped", took(Elapsed(v.o.Now().Sub(t.start)))))
 	}
 	if v.bars != nil {
+		if v.bar != nil {
+			v.bar.Abort(true)
+		}
 		v.bars.Wait()
 		v.bars = nil
 	}
@@ -165,22 +200,53 @@ func (v *Terminal) Close() error {
 
 func (*Terminal) view() {}
 
-// bar is one live line.
-type bar struct {
-	bar   *mpb.Bar
-	style Style
-	width func() int
-	now   func() time.Time
-	task  task
-	start time.Time
+// fill draws the last live line: how long it has taken so far.
+func (v *Terminal) fill(w io.Writer, _ decor.Statistics) error {
+	v.live.Lock()
+	defer v.live.Unlock()
+	now := v.o.Now()
+	_, err := io.WriteString(w, "  "+v.o.Style.dim(spinner(now)+" "+Elapsed(now.Sub(v.start).Truncate(refresh))))
+	return err
+}
 
-	mu          sync.Mutex
+// fillTasks draws a line for each open task, with the last lines of its output. Every line
+// is one column short of the screen's width, since terminals differ in when they wrap.
+func (v *Terminal) fillTasks(w io.Writer, _ decor.Statistics) error {
+	v.live.Lock()
+	defer v.live.Unlock()
+	room := v.o.Width() - 1
+	var lines []string
+	for i, t := range v.tasks {
+		if i == shownTasks {
+			lines = append(lines, fmt.Sprintf("    and %d more", len(v.tasks)-shownTasks))
+			break
+		}
+		lines = append(lines, t.draw(v.o.Now(), room, v.o.Style))
+		for _, l := range t.last {
+			lines = append(lines, indent+v.o.Style.dim(truncate(l, room-len(indent))))
+		}
+	}
+	if len(lines) == 0 {
+		return nil
+	}
+	// mpb puts the first line that it gets next to the bar, and the others above it.
+	slices.Reverse(lines)
+	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
+	return err
+}
+
+// liveTask is an open task, as far as it is drawn.
+type liveTask struct {
+	task
+	start       time.Time
 	done, total int64
 	samples     []sample
-	lines       []string
-	bytes       int
-	dropped     int
-	last        []string
+	// lines is the output of a step, which is bytes long; dropped lines came before it.
+	lines   []string
+	bytes   int
+	dropped int
+	// last are its last lines, without colours.
+	last []string
 }
 
 // sample is how far a task was at a time; the rate is told from those of the last seconds.
@@ -191,29 +257,27 @@ type sample struct {
 
 const rateWindow = 5 * time.Second
 
-func (b *bar) progress(now time.Time, done, total int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if done < b.done {
+func (t *liveTask) progress(now time.Time, done, total int64) {
+	if done < t.done {
 		// It started over.
-		b.samples = nil
+		t.samples = nil
 	}
-	b.done = done
+	t.done = done
 	if total > 0 {
-		b.total = total
+		t.total = total
 	}
-	b.samples = append(b.samples, sample{now, done})
-	for len(b.samples) > 2 && now.Sub(b.samples[0].at) > rateWindow {
-		b.samples = b.samples[1:]
+	t.samples = append(t.samples, sample{now, done})
+	for len(t.samples) > 2 && now.Sub(t.samples[0].at) > rateWindow {
+		t.samples = t.samples[1:]
 	}
 }
 
 // rate is in bytes a second, 0 when it is not known.
-func (b *bar) rate() float64 {
-	if len(b.samples) < 2 {
+func (t *liveTask) rate() float64 {
+	if len(t.samples) < 2 {
 		return 0
 	}
-	first, last := b.samples[0], b.samples[len(b.samples)-1]
+	first, last := t.samples[0], t.samples[len(t.samples)-1]
 	span := last.at.Sub(first.at).Seconds()
 	if span <= 0 {
 		return 0
@@ -223,75 +287,51 @@ func (b *bar) rate() float64 {
 
 // remember keeps a line of output: text for the screen, bare (without colours) for the
 // live lines, which are cut.
-func (b *bar) remember(text, bare string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.lines = append(b.lines, text)
-	b.bytes += len(text)
-	for len(b.lines) > keepLines || b.bytes > keepBytes && len(b.lines) > 1 {
-		b.bytes -= len(b.lines[0])
-		b.lines = b.lines[1:]
-		b.dropped++
+func (t *liveTask) remember(text, bare string) {
+	t.lines = append(t.lines, text)
+	t.bytes += len(text)
+	for len(t.lines) > keepLines || t.bytes > keepBytes && len(t.lines) > 1 {
+		t.bytes -= len(t.lines[0])
+		t.lines = t.lines[1:]
+		t.dropped++
 	}
 	if strings.TrimSpace(bare) == "" {
 		return
 	}
-	b.last = append(b.last, bare)
-	if len(b.last) > tail {
-		b.last = b.last[1:]
+	if t.last = append(t.last, bare); len(t.last) > tail {
+		t.last = t.last[1:]
 	}
 }
 
-func (b *bar) output() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.dropped > 0 {
-		return append([]string{fmt.Sprintf("(%s before this)", count(b.dropped, "line"))}, b.lines...)
+func (t *liveTask) output() []string {
+	if t.dropped > 0 {
+		return append([]string{fmt.Sprintf("(%s before this)", count(t.dropped, "line"))}, t.lines...)
 	}
-	return b.lines
+	return t.lines
 }
 
-// fill draws the line, one column short of the screen's width.
-func (b *bar) fill(w io.Writer, _ decor.Statistics) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	columns := b.width() - 1
-	now := b.now()
-	head := "  " + spinner(now) + " " + pad(Clean(b.task.stage), stageWidth) + " "
+// draw is the live line, at most room columns wide.
+func (t *liveTask) draw(now time.Time, room int, s Style) string {
+	head := "  " + spinner(now) + " " + pad(Clean(t.stage), stageWidth) + " "
 	var facts []string
 	switch {
-	case b.total > 0:
-		facts = append(facts, gauge(b.done, b.total), amount(b.done, b.total))
-	case b.done > 0:
-		facts = append(facts, Size(b.done))
+	case t.total > 0:
+		facts = append(facts, gauge(t.done, t.total), amount(t.done, t.total))
+	case t.done > 0:
+		facts = append(facts, Size(t.done))
 	}
-	if rate := b.rate(); rate >= 1 && b.done > 0 {
+	if rate := t.rate(); rate >= 1 && t.done > 0 {
 		facts = append(facts, Size(int64(rate))+"/s")
-		if left := b.total - b.done; left > 0 {
-			facts = append(facts, Elapsed(time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))+" left")
+		if left := float64(t.total-t.done) / rate; left > 0 && left < 100*3600 {
+			facts = append(facts, Elapsed(time.Duration(left*float64(time.Second)).Round(time.Second))+" left")
 		}
 	}
-	if len(facts) == 0 || b.total <= 0 {
-		facts = append(facts, Elapsed(now.Sub(b.start).Truncate(100*time.Millisecond)))
+	if t.total <= 0 {
+		facts = append(facts, Elapsed(now.Sub(t.start).Truncate(refresh)))
 	}
 	text := strings.Join(facts, "  ")
-	subject := shorten(Clean(b.task.subject), max(columns-width(head)-width(text)-2, 8))
-	line := truncate(pad(subject, 14)+"  "+text, columns-width(head))
-	_, err := io.WriteString(w, b.style.bold(head)+line)
-	return err
-}
-
-// fillTail draws the last lines of the output.
-func (b *bar) fillTail(w io.Writer, _ decor.Statistics) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, l := range b.last {
-		l = truncate(l, b.width()-1-len(indent))
-		if _, err := io.WriteString(w, indent+b.style.dim(l)+"\n"); err != nil {
-			return err
-		}
-	}
-	return nil
+	subject := shorten(Clean(t.subject), max(room-width(head)-width(text)-2, 8))
+	return s.bold(truncate(head, room)) + truncate(pad(subject, 14)+"  "+text, room-width(head))
 }
 
 const gaugeWidth = 16
@@ -302,5 +342,5 @@ func gauge(done, total int64) string {
 }
 
 func spinner(now time.Time) string {
-	return string(`|/-\`[now.UnixMilli()/int64(refresh/time.Millisecond)%4])
+	return string(`|/-\`[now.UnixMilli()/refresh.Milliseconds()&3])
 }
