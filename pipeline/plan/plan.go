@@ -56,6 +56,8 @@ type Observed struct {
 	Slug *artifact.Slug
 	// Released is what the store remembers of the slug that runs now; nil when it was made elsewhere.
 	Released *Record
+	// Next is what the store remembers of Slug.
+	Next *Record
 	// Unpinned are the tools of this machine that a step calls and no `host:` runtime names, by step.
 	Unpinned map[string][]string
 }

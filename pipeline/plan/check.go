@@ -1,0 +1,85 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/slugfile/slugfile/config"
+	"github.com/slugfile/slugfile/config/diag"
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// Check finds the faults of slug.yaml that only show beside the source tree: entries of
+// `files` that select nothing or that write one path with different content, and runtimes
+// whose directory is a file of the app. What depends on outputs that are not there yet is
+// left to the archive stage.
+func Check(in Inputs) diag.List {
+	var faults diag.List
+	if in.File == nil {
+		return nil
+	}
+	var later []string
+	for _, s := range in.File.Build {
+		later = append(later, s.Outputs...)
+	}
+	var members []placed
+	if in.File.Files == nil {
+		for _, e := range in.Source.Tree {
+			if e.Kind != tree.Dir {
+				members = append(members, place(e, "", e.Path, artifact.LayerSource, partSource, partSource))
+			}
+		}
+	} else {
+		var nothing []*NothingError
+		members, nothing = entryMembers(in.File.Files, artifact.Tree{Source: in.Source}, later)
+		for _, n := range nothing {
+			faults.Add(fault(in.File, n.Origin+"."+n.Field, fmt.Sprintf("%q matches nothing in the source tree or among the outputs", n.Pattern), hintFor(in, n.Pattern)))
+		}
+		_, conflicts := merge(members)
+		for _, c := range conflicts {
+			faults.Add(fault(in.File, c.Second, c.Error(), `use "exclude" or another "into" in one of them`))
+		}
+	}
+	for _, r := range in.File.Runtimes {
+		if r.Host != "" || r.BuildOnly {
+			continue
+		}
+		into := r.Into
+		if into == "" {
+			into = r.Name
+		}
+		into = cleanInto(into)
+		for _, m := range members {
+			if m.Kind != tree.Dir && tree.Under(into, m.Path) {
+				at := "runtimes." + r.Name
+				faults.Add(fault(in.File, at+".into", (&ConflictError{Path: m.Path, First: m.Origin, Second: partRuntime(r.Name), Parent: true}).Error(),
+					`choose another "into", or exclude the file`))
+			}
+		}
+	}
+	faults.Sort()
+	return faults
+}
+
+// hintFor explains a `from` that was there but is withheld.
+func hintFor(in Inputs, from string) string {
+	for _, w := range in.Withheld {
+		if tree.Under(w.Path, cleanInto(from)) || tree.Under(cleanInto(from), strings.TrimSuffix(w.Path, "/")) {
+			return fmt.Sprintf("%s is withheld (%s)", w.Path, w.Rule)
+		}
+	}
+	return "paths start at the directory of slug.yaml"
+}
+
+// IsConflict reports whether an error of Layout is about slug.yaml, and not about this machine.
+func IsConflict(err error) bool {
+	var c *ConflictError
+	var n *NothingError
+	return errors.As(err, &c) || errors.As(err, &n)
+}
+
+func fault(f *config.File, path, message, hint string) diag.Diagnostic {
+	return diag.Diagnostic{Pos: f.Pos(path), Path: path, Message: message, Hint: hint}
+}

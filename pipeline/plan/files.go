@@ -1,0 +1,154 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// layout is the digest of a runtime's bytes and of how they enter the slug.
+func (r Runtime) layout() digest.Digest { return digest.OfJSON(r.key()) }
+
+// NewRecord is what the store keeps of a slug, so that a later plan can say what changes.
+// slug.Tree may be missing; t is what the slug was made of.
+func NewRecord(in Inputs, slug artifact.Slug, t artifact.Tree) Record {
+	r := Record{
+		Key: slug.PlanKey, Size: slug.Size,
+		Runtimes: []RuntimeRecord{}, Steps: []StepRecord{}, Tree: tree.Manifest{},
+	}
+	if in.File == nil {
+		return r
+	}
+	parts := map[string]int{}
+	seen := Observed{Tools: map[string]Tool{}, Archives: map[string]Tool{}}
+	for _, a := range t.Runtimes {
+		tool := Tool{Path: a.Tool, Digest: a.Digest, Size: a.Size}
+		if a.Tool != "" {
+			seen.Tools[a.Name] = tool
+		}
+	}
+	for _, c := range in.File.Runtimes {
+		for _, a := range t.Runtimes {
+			if c.Path != "" && a.Name == c.Name {
+				seen.Archives[c.Name] = Tool{Path: in.Source.Dir + "/" + c.Path, Digest: a.Digest, Size: a.Size}
+			}
+		}
+	}
+	runtimes, _ := resolve(in, seen)
+	for _, a := range runtimes {
+		parts[partRuntime(a.Name)] = len(parts)
+		r.Runtimes = append(r.Runtimes, RuntimeRecord{Name: a.Name, From: a.from(), Digest: a.Digest, Layout: a.layout()})
+	}
+	for _, c := range in.File.Build {
+		s := StepRecord{Name: c.Name, Definition: digest.OfJSON(definition(in.File, c))}
+		for _, o := range t.Outputs {
+			if o.Step == c.Name {
+				s.Key = o.Key
+			}
+		}
+		parts[partStep(c.Name)] = len(parts)
+		r.Steps = append(r.Steps, s)
+	}
+	parts[partSource] = len(parts)
+	if len(in.File.Build) > 0 {
+		r.Source = reachable(in)
+	}
+	members := layout(in.File.Files, t, nil).members
+	slices.SortFunc(members, func(a, b placed) int { return tree.Compare(a.Path, b.Path) })
+	for _, m := range members {
+		r.Tree = append(r.Tree, m.Entry)
+		r.Parts = append(r.Parts, parts[m.part])
+	}
+	return r
+}
+
+// showFiles compares the files of the released slug with those of the next, as far as both
+// are known: runtimes are told as a whole, and outputs only when they are there.
+func (b *builder) showFiles() {
+	p := b.p
+	switch {
+	case !p.Changed:
+		p.FilesKnown = true
+		return
+	case b.seen.Target == nil:
+		p.FilesWhy = "nothing is compared without a platform"
+		return
+	case b.current() == nil:
+		p.FilesWhy = "nothing is released yet"
+		return
+	case b.released == nil, len(b.released.Parts) != len(b.released.Tree):
+		p.FilesWhy = "the released slug was not made on this machine"
+		return
+	}
+	p.FilesKnown = true
+	unknown := map[string]bool{}
+	var after tree.Manifest
+	if next := b.seen.Next; b.slug != nil && next != nil && next.Key == p.Key {
+		after = next.files(nil)
+	} else {
+		var outputs []artifact.Output
+		var later []string
+		for _, s := range b.steps {
+			if s.Known != nil {
+				outputs = append(outputs, *s.Known)
+				continue
+			}
+			unknown[s.Name] = true
+			later = append(later, s.Outputs...)
+			p.FilesAfter = append(p.FilesAfter, s.Name)
+		}
+		l := layout(b.in.File.Files, artifact.Tree{Outputs: outputs, Source: b.in.Source}, later)
+		if err := l.err(); err != nil {
+			p.FilesKnown, p.FilesAfter, p.FilesWhy = false, nil, err.Error()
+			return
+		}
+		for _, m := range l.members {
+			after = append(after, m.Entry)
+		}
+		after.Sort()
+	}
+	p.Files = append(p.Files, fileChanges(b.released.files(unknown), after)...)
+}
+
+// files are the entries of the slug that no runtime and none of the given steps brought.
+func (r *Record) files(without map[string]bool) tree.Manifest {
+	var out tree.Manifest
+	for i, e := range r.Tree {
+		if i >= len(r.Parts) {
+			break
+		}
+		step := r.Parts[i] - len(r.Runtimes)
+		if step < 0 || step < len(r.Steps) && without[r.Steps[step].Name] {
+			continue
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// fileChanges lists the files and links that differ. A directory is told by what is in it.
+func fileChanges(before, after tree.Manifest) []FileChange {
+	noDirs := func(e tree.Entry) bool { return e.Kind != tree.Dir }
+	var out []FileChange
+	for _, d := range tree.Diff(before.Filter(noDirs), after.Filter(noDirs)) {
+		c := FileChange{Action: Change, Path: d.Path, Before: d.Before, After: d.After}
+		switch {
+		case d.Before == nil:
+			c.Action = Add
+		case d.After == nil:
+			c.Action = Remove
+		case d.Before.Kind != d.After.Kind:
+			c.What = "kind"
+		case d.Before.Kind == tree.Link:
+			c.What = "link"
+		case d.Before.Digest != d.After.Digest:
+			c.What = "content"
+		default:
+			c.What = "mode"
+		}
+		out = append(out, c)
+	}
+	return out
+}
