@@ -104,13 +104,12 @@ type checker struct {
 
 func (c *checker) entries(visit func(*tar.Header, io.Reader) error) error {
 	tr := tar.NewReader(c.in)
-	pad := int64(0)
 	for {
-		start := c.in.n
+		start := padded(c.in.n) // the rest of a block after an entry's content is skipped
 		hdr, err := tr.Next()
 		if errors.Is(err, io.EOF) {
 			// The library also takes a stream that just ends for a whole one.
-			if c.in.n-start != pad+trailer {
+			if c.in.n-start != trailer {
 				return fmt.Errorf("the tar stream ends without its trailer: %w", io.ErrUnexpectedEOF)
 			}
 			return nil
@@ -119,7 +118,6 @@ func (c *checker) entries(visit func(*tar.Header, io.Reader) error) error {
 			return err
 		}
 		if hdr.Typeflag == tar.TypeXGlobalHeader {
-			pad = 0
 			continue // archives made by git have one
 		}
 		if err := c.check(hdr); err != nil {
@@ -130,10 +128,6 @@ func (c *checker) entries(visit func(*tar.Header, io.Reader) error) error {
 		}
 		if _, err := io.Copy(io.Discard, tr); err != nil {
 			return fmt.Errorf("entry %q: %w", hdr.Name, err)
-		}
-		pad = 0
-		if hdr.Typeflag == tar.TypeReg {
-			pad = padded(hdr.Size) - hdr.Size
 		}
 	}
 }

@@ -153,6 +153,9 @@ func Write(ctx context.Context, w io.Writer, members []artifact.Member, o Option
 		if err := out.begin(); err != nil {
 			return err
 		}
+		if o.Progress != nil {
+			o.Progress(0, total)
+		}
 		for j := range queue {
 			select {
 			case <-j.done:

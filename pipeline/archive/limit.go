@@ -1,0 +1,122 @@
+package archive
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+const (
+	// maxTree is what readers of slugs accept, ours too, in bytes uncompressed.
+	maxTree = 16 << 30
+	// maxRatio is the most that deflate can shrink anything: 258 bytes in two bits.
+	maxRatio = 1032
+	// sparseFrom is the size in bytes from which a file is asked whether it has holes.
+	sparseFrom = 1 << 20
+	// named is how many entries a TooLargeError names.
+	named = 10
+)
+
+// TooLargeError says that a slug is over its limit.
+type TooLargeError struct {
+	// Limit is in bytes, compressed.
+	Limit int64
+	// Why says what went over it.
+	Why string
+	// Largest are the largest files, the largest first, at most ten. Sizes are uncompressed.
+	Largest []tree.Entry
+}
+
+func (e *TooLargeError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "the slug is larger than limits.slug (%s): %s; the largest files:", decimal(e.Limit), e.Why)
+	for _, f := range e.Largest {
+		fmt.Fprintf(&b, "\n  %9s  %s", decimal(f.Size), quoted(f.Path))
+	}
+	return b.String()
+}
+
+// quoted keeps an ordinary path as it is, and quotes one that would spoil the list.
+func quoted(p string) string {
+	if q := fmt.Sprintf("%q", p); q != `"`+p+`"` {
+		return q
+	}
+	return p
+}
+
+// decimal writes a size in decimal units, as limits are written in slug.yaml.
+func decimal(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
+// largest returns the files that take the most room.
+func largest(members []artifact.Member) []tree.Entry {
+	var files []tree.Entry
+	for _, m := range members {
+		if m.Kind == tree.File {
+			files = append(files, m.Entry)
+		}
+	}
+	slices.SortFunc(files, func(a, b tree.Entry) int {
+		return cmp.Or(cmp.Compare(b.Size, a.Size), tree.Compare(a.Path, b.Path))
+	})
+	return files[:min(len(files), named)]
+}
+
+// early refuses what is sure to be too large, or would take long to find out. A file with
+// holes counts with its apparent size: compressing a hole takes seconds for each GiB, and
+// every reader writes it out in full.
+func early(members []artifact.Member, limit int64) error {
+	var size, holes int64
+	for _, m := range members {
+		size += m.Size
+		if m.From != "" && m.Size >= sparseFrom && isSparse(m.From) {
+			holes += m.Size
+		}
+	}
+	why := ""
+	switch {
+	case size > maxTree:
+		return &TooLargeError{Limit: limit, Largest: largest(members), Why: fmt.Sprintf("unpacked it would be %s, and nothing unpacks more than %s", decimal(size), decimal(maxTree))}
+	case limit <= 0:
+		return nil
+	case size/maxRatio > limit:
+		why = fmt.Sprintf("no compression gets %s below it", decimal(size))
+	case holes > limit:
+		why = fmt.Sprintf("sparse files count in full, and they are %s", decimal(holes))
+	default:
+		return nil
+	}
+	return &TooLargeError{Limit: limit, Why: why, Largest: largest(members)}
+}
+
+// errLimit stops the writing of a slug at its limit.
+var errLimit = errors.New("over the limit")
+
+// limited is a writer that refuses the first byte beyond the limit. A limit of 0 is none.
+type limited struct {
+	w        io.Writer
+	n, limit int64
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	l.n += int64(len(p))
+	if l.limit > 0 && l.n > l.limit {
+		return 0, errLimit
+	}
+	return l.w.Write(p)
+}
