@@ -12,6 +12,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/transport"
 )
 
 // tailLines is how many lines of a failed release phase go into the error.
@@ -64,7 +65,7 @@ func (s *Stage) follow(ctx context.Context, step plan.Release, rel platform.Rele
 			s.drain(ctx, rel, lines, streaming)
 			return rel, nil
 		}
-		if err := sleep(ctx, s.poll()); err != nil {
+		if err := transport.Sleep(ctx, s.poll()); err != nil {
 			return rel, s.unknown(ctx, rel, err)
 		}
 	}

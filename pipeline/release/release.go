@@ -21,6 +21,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/transport"
 )
 
 // Stage releases slugs. Zero durations have the values that Heroku's own limits suggest.
@@ -222,7 +223,7 @@ func (s *Stage) search(ctx context.Context, step plan.Release, applyID string, b
 		case last:
 			return rel, false, nil
 		}
-		_ = sleep(ctx, min(s.poll(), max(0, time.Until(deadline)))) // the loop looks at ctx itself
+		_ = transport.Sleep(ctx, min(s.poll(), max(0, time.Until(deadline)))) // the loop looks at ctx itself
 	}
 }
 
@@ -313,16 +314,4 @@ func describe(r platform.Release) string {
 
 func (s *Stage) warn(message string) {
 	s.emit(event.Warning{Stage: event.Release, Subject: subject, Message: message})
-}
-
-// sleep waits for d, or until ctx ends, whose error it then returns.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }
