@@ -53,7 +53,7 @@ func (v *Plain) Emit(e event.Event) {
 		}
 		v.shown[t] = now
 	case event.Output:
-		v.line(now, v.words.about("", e.Stage, e.Subject+" |", cleanOutput(e.Line, v.o.Style)).text)
+		v.line(now, v.words.about("", e.Stage, e.Subject+" |").text+" "+cleanOutput(e.Line, v.o.Style))
 		return
 	case event.Warning:
 		for _, l := range v.words.warning(e) {
