@@ -21,7 +21,8 @@ type File struct {
 // Pin fixes the bytes of one URL. Several URLs of one name may stand.
 type Pin struct {
 	Name string
-	// URL is expanded: no ${} is left in it. Signed queries are never kept.
+	// URL is expanded: no ${} is left in it. Signed queries are never kept. For an archive of
+	// the repository it is the path, as slug.yaml has it.
 	URL    string
 	SHA256 digest.Digest
 	// Size is in bytes.

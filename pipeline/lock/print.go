@@ -33,7 +33,7 @@ func (f *File) Bytes() []byte {
 
 var (
 	// What YAML reads as a string without quotes, kept narrow.
-	plainName = regexp.MustCompile(`^[A-Za-z_][-A-Za-z0-9_]*$`)
+	plainName = regexp.MustCompile(`^[A-Za-z_][-A-Za-z0-9_./]*$`) // a path in the repository too
 	plainURL  = regexp.MustCompile(`^[a-z]+:[-A-Za-z0-9._~/:%+@?=&,;]*[-A-Za-z0-9_~/]$`)
 	// Words that YAML 1.1 or 1.2 read as a truth value or as nothing.
 	reserved = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|y|n|null)$`)

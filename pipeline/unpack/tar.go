@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +17,7 @@ const (
 	maxPadding = 16 << 20
 )
 
-func readTar(src io.Reader, kind format, w *writer) error {
+func readTar(ctx context.Context, src io.Reader, kind format, w *writer) error {
 	plain, err := decompress(src, kind)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func readTar(src io.Reader, kind format, w *writer) error {
 			return &Error{Archive: w.o.Name, After: last, Err: cause(err)}
 		}
 		last = h.Name
-		if err := tarEntry(w, h, t); err != nil {
+		if err := tarEntry(ctx, w, h, t); err != nil {
 			return &Error{Archive: w.o.Name, Entry: h.Name, Err: cause(err)}
 		}
 	}
@@ -50,8 +51,8 @@ func readTar(src io.Reader, kind format, w *writer) error {
 	return nil
 }
 
-func tarEntry(w *writer, h *tar.Header, body io.Reader) error {
-	if err := w.next(); err != nil {
+func tarEntry(ctx context.Context, w *writer, h *tar.Header, body io.Reader) error {
+	if err := w.next(ctx); err != nil {
 		return err
 	}
 	if h.Typeflag == tar.TypeXGlobalHeader {
@@ -83,7 +84,7 @@ func tarEntry(w *writer, h *tar.Header, body io.Reader) error {
 		}
 		return w.hardlink(p, target)
 	}
-	return w.file(p, h.Mode&0o100 != 0, h.Size, body)
+	return w.file(ctx, p, h.Mode&0o100 != 0, h.Size, body)
 }
 
 func typeName(flag byte) string {

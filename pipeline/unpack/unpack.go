@@ -159,16 +159,27 @@ func into(ctx context.Context, f *os.File, dir string, o Options) (m tree.Manife
 	if err := chmodDir(root, ".", 0o755); err != nil {
 		return nil, err
 	}
-	w := newWriter(ctx, root, o)
+	w := newWriter(root, o)
 	defer w.close()
 	src := io.NewSectionReader(f, 0, info.Size())
 	if kind == formatZip {
-		err = readZip(src, w)
+		err = readZip(ctx, src, w)
 	} else {
-		err = readTar(src, kind, w)
+		err = readTar(ctx, src, kind, w)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return w.finish()
+}
+
+// Check says whether f begins like an archive that Extract reads. It is for those who have
+// no digest to compare with yet.
+func Check(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	_, err = identify(f, info.Size())
+	return err
 }

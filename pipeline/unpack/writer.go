@@ -18,7 +18,6 @@ import (
 // writer makes the entries of one archive below a root. Readers of the formats feed it; all
 // rules about names, links, modes and sizes are here and in name.go.
 type writer struct {
-	ctx  context.Context //nolint:containedctx // lives as long as one call of Into
 	root *os.Root
 	o    Options
 
@@ -37,9 +36,9 @@ type writer struct {
 	buf  []byte
 }
 
-func newWriter(ctx context.Context, root *os.Root, o Options) *writer {
+func newWriter(root *os.Root, o Options) *writer {
 	return &writer{
-		ctx: ctx, root: root, o: o,
+		root: root, o: o,
 		seen: map[string]int{}, ways: map[string][]string{},
 		left: o.MaxBytes,
 		hash: digest.New(), buf: make([]byte, 256<<10),
@@ -54,12 +53,12 @@ func (w *writer) close() {
 }
 
 // next counts a header, before anything is done about it.
-func (w *writer) next() error {
+func (w *writer) next(ctx context.Context) error {
 	w.entries++
 	if w.entries > w.o.MaxEntries {
 		return w.tooMany()
 	}
-	return w.ctx.Err()
+	return context.Cause(ctx)
 }
 
 func (w *writer) tooMany() error {
@@ -162,7 +161,7 @@ func (w *writer) parent(p string) (*os.Root, string, error) {
 }
 
 // file writes a regular file. A size of -1 is not known; what r gives is counted in any case.
-func (w *writer) file(p string, exec bool, size int64, r io.Reader) (err error) {
+func (w *writer) file(ctx context.Context, p string, exec bool, size int64, r io.Reader) (err error) {
 	if size > w.left {
 		return w.tooBig()
 	}
@@ -183,7 +182,7 @@ func (w *writer) file(p string, exec bool, size int64, r io.Reader) (err error) 
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	w.hash.Reset()
-	if e.Size, err = w.copy(f, r); err != nil {
+	if e.Size, err = w.copy(ctx, f, r); err != nil {
 		return err
 	}
 	if size >= 0 && e.Size != size {
@@ -201,9 +200,9 @@ func (w *writer) file(p string, exec bool, size int64, r io.Reader) (err error) 
 	return nil
 }
 
-func (w *writer) copy(f *os.File, r io.Reader) (n int64, err error) {
+func (w *writer) copy(ctx context.Context, f *os.File, r io.Reader) (n int64, err error) {
 	for {
-		if err := w.ctx.Err(); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			return n, err
 		}
 		k, err := r.Read(w.buf)

@@ -183,7 +183,7 @@ func xzNumber(b []byte) (v uint64, rest []byte, ok bool) {
 }
 
 func cut(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

@@ -3,6 +3,7 @@ package unpack
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ const (
 	zipEncrypted    = 1
 )
 
-func readZip(src *io.SectionReader, w *writer) error {
+func readZip(ctx context.Context, src *io.SectionReader, w *writer) error {
 	count, err := checkZipDirectory(src, w.o.MaxEntries)
 	if err != nil {
 		return err
@@ -38,15 +39,15 @@ func readZip(src *io.SectionReader, w *writer) error {
 	}
 	z.RegisterDecompressor(zip.Deflate, func(r io.Reader) io.ReadCloser { return flate.NewReader(r) })
 	for _, f := range z.File {
-		if err := zipEntry(w, f); err != nil {
+		if err := zipEntry(ctx, w, f); err != nil {
 			return &Error{Archive: w.o.Name, Entry: f.Name, Err: cause(err)}
 		}
 	}
 	return nil
 }
 
-func zipEntry(w *writer, f *zip.File) (err error) {
-	if err := w.next(); err != nil {
+func zipEntry(ctx context.Context, w *writer, f *zip.File) (err error) {
+	if err := w.next(ctx); err != nil {
 		return err
 	}
 	kind := f.Mode().Type()
@@ -80,7 +81,7 @@ func zipEntry(w *writer, f *zip.File) (err error) {
 	// One byte more than the directory says is enough to see that it lies.
 	limited := io.LimitReader(body, size+1)
 	if kind == 0 {
-		return w.file(p, f.Mode()&0o100 != 0, size, limited)
+		return w.file(ctx, p, f.Mode()&0o100 != 0, size, limited)
 	}
 	if size > maxName {
 		return fmt.Errorf("its target is over %d bytes long", maxName)
