@@ -55,7 +55,7 @@ func ParseIgnore(file string, text []byte) (Ignore, diag.List) {
 		}
 		if strings.HasPrefix(pattern, "!") {
 			fault(fmt.Sprintf("pattern %q: there is no negation in .slugignore", pattern),
-				"list what stays out; a file whose name starts with ! is written [!]name")
+				`list what stays out; a name that starts with ! is written \!name`)
 			continue
 		}
 		rule := ignoreRule{text: fmt.Sprintf("%s:%d: %s", file, n, pattern)}
