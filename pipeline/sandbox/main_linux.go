@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -104,11 +105,13 @@ func supervise() int {
 		killAll(o.Plain)
 		return 128 + int(syscall.SIGKILL)
 	}
+	var ending atomic.Bool
 	go func() {
 		for {
 			b, err := in.ReadByte()
 			if err != nil {
 				// The owner has died, or wants an end.
+				ending.Store(true)
 				killAll(o.Plain)
 				os.Exit(128 + int(syscall.SIGKILL))
 			}
@@ -120,9 +123,12 @@ func supervise() int {
 		got, err := syscall.Wait4(-1, &ws, 0, nil)
 		switch {
 		case err == syscall.EINTR:
+		case err == nil && got != pid:
+		case ending.Load():
+			select {} // the command was killed above, and what is left is being killed
 		case err != nil:
 			return 1
-		case got == pid:
+		default:
 			killAll(o.Plain)
 			return exitCode(ws)
 		}
