@@ -1,0 +1,281 @@
+// Package dyno boots a slug the way a Heroku dyno does, on this machine.
+//
+// It is for the embedded platform, and for anyone who has a slug and wants its process
+// without a platform. A dyno runs on the libraries of this machine, not on those of its
+// stack. The package never touches the network: a web dyno binds its own port.
+//
+// The rules are those of Heroku's retired open-source supervisor and of its public
+// documentation (devcenter.heroku.com/articles/dyno-startup-behavior).
+package dyno
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/slugfile/slugfile/pipeline/sandbox"
+	"github.com/slugfile/slugfile/pipeline/unpack"
+)
+
+// DefaultPath is PATH before config vars.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// DefaultGrace is what a dyno has between SIGTERM and SIGKILL:
+// devcenter.heroku.com/articles/dyno-shutdown-behavior.
+const DefaultGrace = 30 * time.Second
+
+// ErrUnsupported says that this system cannot run a slug at all.
+var ErrUnsupported = errors.New("slugs are linux/amd64 programs and need Linux to run")
+
+// Spec says what to boot.
+type Spec struct {
+	// Slug is the archive. Boot reads it from the start and leaves it open.
+	Slug *os.File
+	// Dir, when Slug is nil, is an unpacked slug. The dyno writes into it, and it is kept.
+	Dir string
+	// Scratch is the directory below which Slug is unpacked; what is unpacked there goes
+	// when the dyno ends.
+	Scratch string
+	// Name is the dyno's name, such as web.1 or run.4711.
+	Name string
+	// Command is one line for bash, as in the Procfile.
+	Command string
+	// Port is set for web dynos only.
+	Port int
+	// Config are the config vars; they override the environment of the dyno.
+	Config map[string]string
+	// Out gets each line of both outputs, without its end. It is called from two goroutines.
+	Out func(line string)
+	// UID is the unprivileged user that the processes see themselves as; 0 picks one.
+	UID int
+	// Plain runs the processes without namespaces, in the unpacked directory itself.
+	Plain bool
+}
+
+// Dyno is one running dyno.
+type Dyno struct {
+	// Name is that of the Spec.
+	Name string
+
+	port    int
+	process *sandbox.Process
+	done    chan struct{}
+
+	mu   sync.Mutex
+	code int
+	err  error
+}
+
+// ExitError says that the dyno ended before it listened.
+type ExitError struct {
+	Name string
+	// Code is the exit code; 128 and the number for a signal.
+	Code int
+}
+
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("dyno %s: the process exited with status %d before it listened on $PORT", e.Name, e.Code)
+}
+
+// Plain says why dynos run without namespaces here; nil when they do not.
+func Plain() error { return sandbox.Supported() }
+
+// The shell that starts a dyno, with the app directory as $1 and the command as $2.
+// /etc/profile.d is left out: on a real dyno it is the stack's, here it would be that of
+// this machine, and a slug that boots only because of it would fail on Heroku.
+const script = `
+if [ -d "$1/.profile.d" ]; then
+  for slugfile_profile in "$1"/.profile.d/*.sh; do
+    [ -r "$slugfile_profile" ] && source "$slugfile_profile"
+  done
+  unset slugfile_profile
+fi
+[ -r "$HOME/.profile" ] && source "$HOME/.profile"
+exec bash -c "$2"
+`
+
+// Boot unpacks the slug and starts its process. The dyno dies with ctx. An error means that
+// nothing runs and nothing is left behind.
+func Boot(ctx context.Context, s Spec) (*Dyno, error) {
+	if runtime.GOOS != "linux" {
+		return nil, fmt.Errorf("boot dyno %s: %w", s.Name, ErrUnsupported)
+	}
+	shell, err := findShell()
+	if err != nil {
+		return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)
+	}
+	dir, remove := s.Dir, func() {}
+	if s.Slug != nil {
+		if dir, remove, err = unpackSlug(ctx, s); err != nil {
+			return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)
+		}
+	}
+	home := "/app"
+	plain := s.Plain || sandbox.Supported() != nil
+	if plain {
+		if dir, err = filepath.Abs(dir); err != nil {
+			remove()
+			return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)
+		}
+		home = dir
+	}
+	out := s.Out
+	if out == nil {
+		out = func(string) {}
+	}
+	stdout, stderr := &lineWriter{emit: out}, &lineWriter{emit: out}
+	process, err := sandbox.Start(ctx, sandbox.Spec{
+		Argv:         []string{shell, "--noprofile", "--norc", "-c", script, "bash", home, s.Command},
+		Env:          environment(s, home),
+		Dir:          home,
+		App:          dir,
+		ReadOnlyRoot: true,
+		UID:          userID(s),
+		Plain:        plain,
+	}, nil, stdout, stderr)
+	if err != nil {
+		remove()
+		return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)
+	}
+	d := &Dyno{Name: s.Name, port: s.Port, process: process, done: make(chan struct{})}
+	go func() {
+		code, err := process.Wait()
+		stdout.flush()
+		stderr.flush()
+		remove()
+		d.mu.Lock()
+		d.code, d.err = code, err
+		d.mu.Unlock()
+		close(d.done)
+	}()
+	return d, nil
+}
+
+// Done is closed when the last process of the dyno has ended.
+func (d *Dyno) Done() <-chan struct{} { return d.done }
+
+// Exit waits for the end and returns the exit code, 128 and the number for a signal.
+func (d *Dyno) Exit() (int, error) {
+	<-d.done
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.code, d.err
+}
+
+// AwaitPort waits until the dyno accepts connections on its port. It fails with *ExitError
+// as soon as the process has ended, and with the context's error when that ends first.
+func (d *Dyno) AwaitPort(ctx context.Context) error {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(d.port))
+	dialer := net.Dialer{Timeout: time.Second}
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if err == nil {
+			_ = conn.Close() // it was opened only to see whether somebody listens
+			select {
+			case <-d.done:
+			default:
+				return nil
+			}
+		}
+		select {
+		case <-d.done:
+			code, _ := d.Exit()
+			return &ExitError{Name: d.Name, Code: code}
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Stop sends SIGTERM to every process of the dyno, and SIGKILL after grace or when ctx ends.
+// It returns when the dyno has ended; killed says that SIGKILL was needed.
+func (d *Dyno) Stop(ctx context.Context, grace time.Duration) (killed bool) {
+	select {
+	case <-d.done:
+		return false
+	default:
+	}
+	// A fault of Signal means that the dyno is ending by itself; SIGKILL follows all the same.
+	_ = d.process.Signal(syscall.SIGTERM)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-d.done:
+		return false
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	_ = d.process.Kill()
+	<-d.done
+	return true
+}
+
+// unpackSlug makes a tree of the dyno's own: two dynos share nothing.
+func unpackSlug(ctx context.Context, s Spec) (string, func(), error) {
+	// The name of a dyno holds the name of its process type, which is never part of a path.
+	scratch, err := os.MkdirTemp(s.Scratch, "dyno-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove := func() { _ = os.RemoveAll(scratch) } // what stays is removed when the data directory is next opened
+	if _, err := s.Slug.Seek(0, 0); err != nil {
+		remove()
+		return "", nil, fmt.Errorf("read slug: %w", err)
+	}
+	dir := filepath.Join(scratch, "app")
+	if _, err := unpack.Extract(ctx, s.Slug, dir, unpack.Options{Slug: true}); err != nil {
+		remove()
+		return "", nil, fmt.Errorf("unpack slug: %w", err)
+	}
+	// MkdirTemp gives 0700, which another user id of the sandbox could not pass.
+	if err := os.Chmod(scratch, 0o755); err != nil {
+		remove()
+		return "", nil, err
+	}
+	return dir, remove, nil
+}
+
+func environment(s Spec, home string) []string {
+	env := map[string]string{"PATH": DefaultPath, "HOME": home, "DYNO": s.Name}
+	if s.Port != 0 {
+		env["PORT"] = strconv.Itoa(s.Port)
+	}
+	maps.Copy(env, s.Config)
+	list := make([]string, 0, len(env))
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, k+"="+env[k])
+	}
+	return list
+}
+
+// userID spreads dynos over the range that Heroku's supervisor used, 3000 to 11000.
+func userID(s Spec) int {
+	if s.UID != 0 {
+		return s.UID
+	}
+	n := 0
+	for _, c := range []byte(s.Name) {
+		n = n*31 + int(c)
+	}
+	return 3000 + (n+s.Port)%8000
+}
+
+func findShell() (string, error) {
+	for _, path := range []string{"/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"} {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", errors.New("no bash at /bin/bash, /usr/bin/bash or /usr/local/bin/bash")
+}

@@ -1,0 +1,202 @@
+package local
+
+import (
+	"crypto/hmac"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+func (p *Platform) blobPath(file string) string { return filepath.Join(p.dir, "blobs", file) }
+
+// signBlob makes a URL that allows one method on one blob until it expires.
+func (p *Platform) signBlob(method, key string, c *call) string {
+	base := p.blobURL
+	if ip := net.ParseIP(p.host); p.host == "" || ip != nil && ip.IsUnspecified() {
+		// Another machine reaches the blob store by the name that it reached the API by.
+		if u, err := url.Parse(p.blobURL); err == nil {
+			base = "http://" + net.JoinHostPort(hostName(c.Host), u.Port())
+		}
+	}
+	expires := strconv.FormatInt(p.opts.Clock().Add(p.opts.BlobLifetime).Unix(), 10)
+	path := "/slugs/" + key
+	return base + path + "?Expires=" + expires + "&Signature=" + p.blobSignature(method, path, expires)
+}
+
+func (p *Platform) blobSignature(method, path, expires string) string {
+	mac := hmac.New(sha256.New, []byte(p.meta.BlobKey))
+	fmt.Fprintf(mac, "%s\n%s\n%s", method, path, expires)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// blobError answers in the form of S3, which holds the real platform's blobs.
+func blobError(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	var text strings.Builder
+	_ = xml.EscapeText(&text, []byte(message)) // a strings.Builder never fails
+	fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>%s</Message></Error>\n", code, text.String())
+}
+
+// serveBlob is the blob store. It knows no token: the URL is the credential.
+func (p *Platform) serveBlob(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") != "" {
+		// S3 refuses this too, and it finds clients that leak their token.
+		blobError(w, http.StatusBadRequest, "InvalidArgument", "Only one auth mechanism allowed; only the signed URL or the Authorization header should be specified")
+		return
+	}
+	query := r.URL.Query()
+	expires := query.Get("Expires")
+	if !hmac.Equal([]byte(query.Get("Signature")), []byte(p.blobSignature(r.Method, r.URL.Path, expires))) {
+		blobError(w, http.StatusForbidden, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
+		return
+	}
+	until, err := strconv.ParseInt(expires, 10, 64)
+	if err != nil || !p.opts.Clock().Before(time.Unix(until, 0)) {
+		blobError(w, http.StatusForbidden, "AccessDenied", "Request has expired")
+		return
+	}
+	slug, err := p.slugByKey(strings.TrimPrefix(r.URL.Path, "/slugs/"))
+	if err != nil {
+		blobError(w, http.StatusNotFound, "NoSuchKey", "The specified key does not exist.")
+		return
+	}
+	if r.Method == http.MethodPut {
+		p.putBlob(w, r, slug)
+		return
+	}
+	p.getBlob(w, r, slug)
+}
+
+func (p *Platform) slugByKey(key string) (slugRecord, error) {
+	var slug slugRecord
+	err := p.db.View(func(tx *bolt.Tx) error {
+		return each(tx, bucketSlugs, nil, func(s slugRecord) error {
+			if s.Key == key {
+				slug = s
+			}
+			return nil
+		})
+	})
+	if err == nil && slug.ID == "" {
+		err = notFound("slug", "no slug has this key")
+	}
+	return slug, err
+}
+
+func (p *Platform) getBlob(w http.ResponseWriter, r *http.Request, slug slugRecord) {
+	f, err := os.Open(p.blobPath(slug.File))
+	if slug.File == "" || err != nil {
+		blobError(w, http.StatusNotFound, "NoSuchKey", "The specified key does not exist.")
+		return
+	}
+	defer f.Close()
+	w.Header().Set("ETag", `"`+slug.MD5+`"`)
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, "", slug.UpdatedAt, f)
+}
+
+// putBlob takes the bytes of a slug. They are on disk when it answers; a part never shows.
+func (p *Platform) putBlob(w http.ResponseWriter, r *http.Request, slug slugRecord) {
+	switch {
+	case r.ContentLength < 0:
+		blobError(w, http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+		return
+	case r.Header.Get("Content-Type") != "":
+		// The real URL is signed without one, so that any value breaks the signature.
+		blobError(w, http.StatusForbidden, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
+		return
+	case r.ContentLength > p.opts.SlugLimit:
+		blobError(w, http.StatusBadRequest, "EntityTooLarge", fmt.Sprintf("Your proposed upload exceeds the maximum allowed size of %d bytes.", p.opts.SlugLimit))
+		return
+	}
+	f, err := os.CreateTemp(filepath.Join(p.dir, "blobs"), ".new-")
+	if err != nil {
+		blobError(w, http.StatusInternalServerError, "InternalError", err.Error())
+		return
+	}
+	defer os.Remove(f.Name()) // gone already when it was published
+	defer f.Close()           // closed already when it was published
+	sha, md := sha256.New(), md5.New()
+	n, err := io.Copy(io.MultiWriter(f, sha, md), r.Body)
+	if err == nil && n != r.ContentLength {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		blobError(w, http.StatusBadRequest, "IncompleteBody", fmt.Sprintf("You did not provide the number of bytes specified by the Content-Length HTTP header: %d of %d.", n, r.ContentLength))
+		return
+	}
+	file := randomHex(16)
+	if err := publish(f, p.blobPath(file)); err != nil {
+		blobError(w, http.StatusInternalServerError, "InternalError", err.Error())
+		return
+	}
+	old := ""
+	tag := hex.EncodeToString(md.Sum(nil))
+	err = p.db.Update(func(tx *bolt.Tx) error {
+		s, err := slugIn(tx, slug.ID)
+		if err != nil {
+			return err
+		}
+		old = s.File
+		s.File, s.Size, s.MD5, s.SHA256, s.UpdatedAt = file, n, tag, hex.EncodeToString(sha.Sum(nil)), p.now()
+		return put(tx, bucketSlugs, []byte(s.ID), s)
+	})
+	if err != nil {
+		_ = os.Remove(p.blobPath(file)) // nothing names it
+		blobError(w, http.StatusInternalServerError, "InternalError", err.Error())
+		return
+	}
+	if old != "" {
+		p.removeFiles([]string{p.blobPath(old)})
+	}
+	w.Header().Set("ETag", `"`+tag+`"`)
+	w.WriteHeader(http.StatusOK)
+}
+
+// removeFiles drops files that no record names any more. What stays is swept at the next start.
+func (p *Platform) removeFiles(paths []string) {
+	for _, path := range paths {
+		_ = os.Remove(path)
+	}
+}
+
+// sweepBlobs removes blobs that no slug names: uploads that were cut by a kill.
+func (p *Platform) sweepBlobs() error {
+	known := map[string]bool{}
+	err := p.db.View(func(tx *bolt.Tx) error {
+		return each(tx, bucketSlugs, nil, func(s slugRecord) error {
+			known[s.File] = true
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(filepath.Join(p.dir, "blobs"))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !known[e.Name()] {
+			if err := os.Remove(p.blobPath(e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}

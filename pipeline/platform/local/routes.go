@@ -1,0 +1,221 @@
+package local
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slugfile/slugfile/pipeline/platform"
+)
+
+// routes are the calls of the Platform API that exist here.
+func (p *Platform) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, fn := range map[string]func(*call) (answer, error){
+		"POST /apps":                       p.createApp,
+		"GET /apps":                        p.listApps,
+		"GET /users/{user}/apps":           p.listApps,
+		"GET /apps/{app}":                  p.appInfo,
+		"PATCH /apps/{app}":                p.updateApp,
+		"DELETE /apps/{app}":               p.deleteApp,
+		"GET /apps/{app}/available-stacks": p.availableStacks,
+		"GET /stacks":                      p.listStacks,
+		"GET /stacks/{stack}":              p.stackInfo,
+
+		"POST /apps/{app}/slugs":       p.createSlug,
+		"GET /apps/{app}/slugs/{slug}": p.slugInfo,
+
+		"GET /apps/{app}/releases":                       p.listReleases,
+		"POST /apps/{app}/releases":                      p.createRelease,
+		"GET /apps/{app}/releases/{release}":             p.releaseInfo,
+		"GET /apps/{app}/releases/{release}/config-vars": p.releaseConfig,
+
+		"GET /apps/{app}/config-vars":   p.configVars,
+		"PATCH /apps/{app}/config-vars": p.updateConfig,
+
+		"GET /apps/{app}/formation":          p.listFormation,
+		"PATCH /apps/{app}/formation":        p.updateFormation,
+		"GET /apps/{app}/formation/{type}":   p.formationInfo,
+		"PATCH /apps/{app}/formation/{type}": p.updateFormationType,
+
+		"GET /apps/{app}/dynos":                           p.listDynos,
+		"POST /apps/{app}/dynos":                          p.runDyno,
+		"DELETE /apps/{app}/dynos":                        p.restartDynos,
+		"GET /apps/{app}/dynos/{dyno}":                    p.dynoInfo,
+		"DELETE /apps/{app}/dynos/{dyno}":                 p.restartDynos,
+		"DELETE /apps/{app}/formations/{type}":            p.restartDynos,
+		"POST /apps/{app}/dynos/{dyno}/actions/stop":      p.stopDynos,
+		"POST /apps/{app}/formations/{type}/actions/stop": p.stopDynos,
+
+		"POST /apps/{app}/log-sessions":      p.createLogSession,
+		"GET /apps/{app}/addons":             p.emptyList,
+		"GET /apps/{app}/collaborators":      p.emptyList,
+		"GET /apps/{app}/pipeline-couplings": p.noPipeline,
+		"GET /account":                       p.account,
+		"GET /users/{user}":                  p.account,
+		"GET /account/rate-limits":           p.rateLimits,
+		"GET /oauth/authorizations":          p.emptyAuthorizations,
+	} {
+		mux.Handle(pattern, p.handle(fn))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// The mux answers in plain text, and clients parse JSON only.
+		if _, pattern := mux.Handler(r); pattern == "" {
+			writeError(w, notFound("", "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. `POST`), and did you specify your intended version with the `Accept` header?"))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// fixedTime stands for things that were there before any app.
+var fixedTime = time.Date(2013, 10, 8, 16, 9, 54, 0, time.UTC)
+
+// The stacks that exist in 2026, oldest first. Their ids are this platform's own.
+var stacks = []platform.Stack{
+	{ID: "a3bd6e22-0000-4000-8000-000000000022", Name: "heroku-22", State: "deprecated", CreatedAt: fixedTime, UpdatedAt: fixedTime},
+	{ID: "a3bd6e24-0000-4000-8000-000000000024", Name: "heroku-24", State: "public", Default: true, CreatedAt: fixedTime, UpdatedAt: fixedTime},
+	{ID: "a3bd6e26-0000-4000-8000-000000000026", Name: "heroku-26", State: "public", CreatedAt: fixedTime, UpdatedAt: fixedTime},
+}
+
+const defaultStack = "heroku-24"
+
+// findStack takes an id or a name.
+func findStack(ident string) (platform.Stack, bool) {
+	i := slices.IndexFunc(stacks, func(s platform.Stack) bool { return s.ID == ident || s.Name == ident })
+	if i < 0 {
+		return platform.Stack{}, false
+	}
+	return stacks[i], true
+}
+
+func stackRef(name string) platform.Ref {
+	s, _ := findStack(name) // a name is checked before it is stored
+	return platform.Ref{ID: s.ID, Name: name}
+}
+
+func (p *Platform) listStacks(c *call) (answer, error) {
+	return page(c, stacks, []string{"name", "id"}, func(s platform.Stack, field string) string {
+		if field == "id" {
+			return s.ID
+		}
+		return s.Name
+	})
+}
+
+func (p *Platform) availableStacks(c *call) (answer, error) {
+	if _, err := p.findApp(c.PathValue("app")); err != nil {
+		return answer{}, err
+	}
+	return p.listStacks(c)
+}
+
+func (p *Platform) stackInfo(c *call) (answer, error) {
+	s, found := findStack(c.PathValue("stack"))
+	if !found {
+		return answer{}, notFound("stack", "Couldn't find that stack.")
+	}
+	return ok(s)
+}
+
+// The regions that apps without a Private Space can be in.
+var regions = []platform.Ref{
+	{ID: "59accabd-516d-4f0e-83e6-6e3757701145", Name: "us"},
+	{ID: "ed30241c-ed8c-4bb6-9714-61953675d0b4", Name: "eu"},
+}
+
+func findRegion(ident string) (platform.Ref, bool) {
+	i := slices.IndexFunc(regions, func(r platform.Ref) bool { return r.ID == ident || r.Name == ident })
+	if i < 0 {
+		return platform.Ref{}, false
+	}
+	return regions[i], true
+}
+
+// cedar is the generation that runs slugs.
+var cedar = platform.Ref{ID: "ced00000-0000-4000-8000-000000000001", Name: "cedar"}
+
+// email is the only account's.
+const email = "local@slugfile.localhost"
+
+func (p *Platform) owner() platform.Owner { return platform.Owner{ID: p.meta.AccountID, Email: email} }
+
+// account is the full account resource of the hyper-schema.
+type account struct {
+	AllowTracking       bool              `json:"allow_tracking"`
+	Beta                bool              `json:"beta"`
+	CountryOfResidence  *string           `json:"country_of_residence"`
+	CreatedAt           time.Time         `json:"created_at"`
+	DefaultOrganization *platform.Ref     `json:"default_organization"`
+	DefaultTeam         *platform.Ref     `json:"default_team"`
+	DelinquentAt        *time.Time        `json:"delinquent_at"`
+	Email               string            `json:"email"`
+	Federated           bool              `json:"federated"`
+	ID                  string            `json:"id"`
+	IdentityProvider    *identityProvider `json:"identity_provider"`
+	LastLogin           *time.Time        `json:"last_login"`
+	Name                *string           `json:"name"`
+	SMSNumber           *string           `json:"sms_number"`
+	SuspendedAt         *time.Time        `json:"suspended_at"`
+	TwoFactor           bool              `json:"two_factor_authentication"`
+	UpdatedAt           time.Time         `json:"updated_at"`
+	Verified            bool              `json:"verified"`
+}
+
+// identityProvider is of federated accounts; this one never is.
+type identityProvider struct {
+	ID    string        `json:"id"`
+	Name  string        `json:"name"`
+	Owner identityOwner `json:"owner"`
+	Team  *platform.Ref `json:"team"`
+}
+
+type identityOwner struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+func (p *Platform) account(c *call) (answer, error) {
+	if user := c.PathValue("user"); user != "" && user != "~" && user != email && user != p.meta.AccountID {
+		return answer{}, notFound("account", "Couldn't find that user.")
+	}
+	name := "local"
+	return ok(account{
+		CreatedAt: p.meta.CreatedAt, UpdatedAt: p.meta.CreatedAt, Email: email, ID: p.meta.AccountID,
+		Name: &name, Verified: true,
+	})
+}
+
+func (p *Platform) rateLimits(*call) (answer, error) {
+	return ok(struct {
+		Remaining int `json:"remaining"`
+	}{p.bucket.remaining()})
+}
+
+// emptyList is for kinds of things that no app here has.
+func (p *Platform) emptyList(c *call) (answer, error) {
+	if _, err := p.findApp(c.PathValue("app")); err != nil {
+		return answer{}, err
+	}
+	return ok([]empty{})
+}
+
+func (p *Platform) emptyAuthorizations(*call) (answer, error) { return ok([]empty{}) }
+
+// noPipeline is a 404, not an empty list, which makes the heroku command crash.
+func (p *Platform) noPipeline(c *call) (answer, error) {
+	if _, err := p.findApp(c.PathValue("app")); err != nil {
+		return answer{}, err
+	}
+	return answer{}, notFound("pipeline-coupling", "Not found.")
+}
+
+// trimV accepts v12 for 12.
+func trimV(release string) string {
+	if rest, found := strings.CutPrefix(release, "v"); found {
+		return rest
+	}
+	return release
+}
