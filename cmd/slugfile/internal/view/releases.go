@@ -23,7 +23,7 @@ func Releases(w io.Writer, app string, list []platform.Release, now time.Time, s
 		rows[i] = row{
 			mark:        " ",
 			version:     fmt.Sprintf("v%d", r.Version),
-			age:         Age(r.CreatedAt, now),
+			age:         Age(now.Sub(r.CreatedAt)),
 			status:      Clean(r.Status),
 			description: Clean(r.Description),
 			user:        Clean(r.User.Email),

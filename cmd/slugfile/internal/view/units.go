@@ -39,11 +39,9 @@ func Elapsed(d time.Duration) string {
 	return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
 }
 
-// Age writes how long ago t was, as seen at now: just now, 5 min ago, 2 h ago, 3 d ago, and
-// the date when that is longer than a month. A time in the future, which clocks that differ
-// can give, is "just now".
-func Age(t, now time.Time) string {
-	d := now.Sub(t)
+// Age writes how long ago something was: just now, 5 min ago, 2 h ago, 3 d ago. A time in
+// the future, which clocks that differ can give, is "just now".
+func Age(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return "just now"
@@ -51,19 +49,14 @@ func Age(t, now time.Time) string {
 		return fmt.Sprintf("%d min ago", d/time.Minute)
 	case d < 24*time.Hour:
 		return fmt.Sprintf("%d h ago", d/time.Hour)
-	case d < 31*24*time.Hour:
-		return fmt.Sprintf("%d d ago", d/(24*time.Hour))
 	}
-	return "on " + t.UTC().Format(time.DateOnly)
+	return fmt.Sprintf("%d d ago", d/(24*time.Hour))
 }
 
-// count writes a number with its noun: 1 file, 2 files, 2 processes.
+// count writes a number with its noun: 1 file, 2 files.
 func count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
-	}
-	if noun[len(noun)-1] == 's' {
-		return fmt.Sprintf("%d %ses", n, noun)
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -31,15 +31,14 @@ func TestElapsed_rollsOverIntoTheNextUnit(t *testing.T) {
 	}
 }
 
-func TestAge_isToldFromTheGivenNow(t *testing.T) {
+func TestAge_isToldInOneUnit(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for ago, want := range map[time.Duration]string{
 		-time.Hour: "just now", 0: "just now", 5 * time.Minute: "5 min ago",
-		2*time.Hour + 59*time.Minute: "2 h ago", 3 * 24 * time.Hour: "3 d ago", 40 * 24 * time.Hour: "on 2026-01-20",
+		2*time.Hour + 59*time.Minute: "2 h ago", 3 * 24 * time.Hour: "3 d ago", 400 * 24 * time.Hour: "400 d ago",
 	} {
-		if got := Age(now.Add(-ago), now); got != want {
-			t.Errorf("Age(%s before) = %q, want %q", ago, got, want)
+		if got := Age(ago); got != want {
+			t.Errorf("Age(%s) = %q, want %q", ago, got, want)
 		}
 	}
 }
