@@ -9,6 +9,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/stack"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -117,12 +118,12 @@ func (b *builder) target() {
 			`add "stack: heroku-24" to slug.yaml, or give --stack`)
 	}
 	var names []string
+	deprecated := false
 	for _, s := range t.Stacks {
 		names = append(names, s.Name)
-		if s.Name == b.stack && s.State == "deprecated" {
-			b.warning("stack", fmt.Sprintf("%s is deprecated by the platform", b.stack), "")
-		}
+		deprecated = deprecated || s.Name == b.stack && s.State == "deprecated"
 	}
+	b.supported(deprecated)
 	if b.stack != "" && len(names) > 0 && !slices.Contains(names, b.stack) {
 		slices.Sort(names)
 		b.problem("stack", fmt.Sprintf("%s may not use %s", p.App, b.stack), "it may use "+strings.Join(names, ", "))
@@ -154,6 +155,23 @@ func (b *builder) target() {
 		case platform.Pending:
 			b.warning("release", fmt.Sprintf("v%d is pending: its release phase may still run", n.Version), "wait for it, or it may come after yours")
 		}
+	}
+}
+
+// supported warns of a stack that Heroku has given up or is about to.
+func (b *builder) supported(deprecated bool) {
+	s, known := stack.Known(b.stack)
+	switch {
+	case known && s.Support(b.seen.Target.Now) == stack.Ended:
+		b.warning("stack", fmt.Sprintf("%s had its end of life on %s", b.stack, s.EndOfLife), "move to a newer stack")
+	case known && (deprecated || s.Support(b.seen.Target.Now) == stack.Ending):
+		word := "reaches its end of life on"
+		if deprecated {
+			word = "is deprecated, its end of life is"
+		}
+		b.warning("stack", fmt.Sprintf("%s %s %s", b.stack, word, s.EndOfLife), "move to a newer stack")
+	case deprecated:
+		b.warning("stack", fmt.Sprintf("%s is deprecated by the platform", b.stack), "move to a newer stack")
 	}
 }
 

@@ -139,6 +139,13 @@ func stepInputs(s config.Step, source tree.Manifest, secrets map[string]bool) tr
 	return m.Filter(func(e tree.Entry) bool { return !secrets[e.Path] })
 }
 
+// Runtimes are the runtimes of slug.yaml with the digests that their bytes must have, zero
+// where nothing pins them.
+func Runtimes(in Inputs, seen Observed) []Runtime {
+	runtimes, _ := resolve(in, seen)
+	return runtimes
+}
+
 // resolve turns the runtimes of slug.yaml into what fetch has to get, each with the digest
 // that its bytes must have; that is zero where nothing pins them.
 func resolve(in Inputs, seen Observed) ([]Runtime, []Problem) {

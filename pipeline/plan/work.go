@@ -49,6 +49,18 @@ type Runtime struct {
 	BuildOnly bool
 }
 
+// unpackFormat moves when the extraction policy gives other trees for the same archive.
+const unpackFormat = 1
+
+// TreeKey is the key of the unpacked archive in the store, under the kind "runtime".
+func (r Runtime) TreeKey() digest.Digest {
+	return digest.OfJSON(struct {
+		Format  int
+		Archive digest.Digest
+		Strip   int
+	}{unpackFormat, r.Digest, r.Strip})
+}
+
 // Compile is the work of the second stage.
 type Compile struct {
 	Decision[artifact.Tree]

@@ -1,0 +1,167 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/slugfile/slugfile/config/diag"
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// SourceOptions say what of a directory is no part of the app.
+type SourceOptions struct {
+	// Outputs are the declared outputs of the steps: paths, or globs. What lies there is made
+	// anew, never taken along.
+	Outputs []string
+	// Exclude are paths relative to the directory, with slashes: slug.yaml, slug.lock, the
+	// archives that runtimes name, and where this run writes to.
+	Exclude []string
+	// IncludeSecrets are exact paths that pass the deny list.
+	IncludeSecrets []string
+	// Env is the environment, of which git gets what it needs to find itself and its user's
+	// configuration.
+	Env map[string]string
+}
+
+// ignoreFile is Heroku's name for the list of what stays out of a slug.
+const ignoreFile = ".slugignore"
+
+// Source lists the source tree in dir: in a git checkout what git does not ignore, with the
+// content on disk; elsewhere every file. What the deny list and .slugignore keep out is
+// returned apart, and so is a submodule that is not checked out. The diagnostics are faults
+// of .slugignore.
+func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, []tree.Withheld, plan.Git, diag.List, error) {
+	var facts plan.Git
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return artifact.Source{}, nil, facts, nil, fmt.Errorf("read source tree: %w", err)
+	}
+	src := artifact.Source{Dir: filepath.ToSlash(abs)}
+	text, err := os.ReadFile(filepath.Join(abs, ignoreFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return src, nil, facts, nil, fmt.Errorf("read source tree: %w", err)
+	}
+	ignore, faults := tree.ParseIgnore(ignoreFile, text)
+	f := &filter{root: abs, ignore: ignore, secrets: map[string]bool{}}
+	for _, p := range o.Outputs {
+		f.outputs = append(f.outputs, path.Clean(p))
+	}
+	for _, p := range o.Exclude {
+		f.exclude = append(f.exclude, path.Clean(p))
+	}
+	for _, p := range o.IncludeSecrets {
+		f.secrets[path.Clean(p)] = true
+	}
+
+	repo, err := findRepository(abs)
+	if err != nil {
+		return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
+	}
+	if repo != nil {
+		g, err := newGit(o.Env)
+		if err != nil {
+			return src, nil, facts, faults, fmt.Errorf("read source tree: %s is a git checkout: %w", abs, err)
+		}
+		list, err := g.list(ctx, abs)
+		switch {
+		case errors.Is(err, errNoRepository): // a .git that is none, as git judges it
+		case err != nil:
+			return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
+		default:
+			if facts, err = g.head(ctx, abs, repo); err != nil {
+				return src, nil, facts, faults, fmt.Errorf("read git commit: %w", err)
+			}
+			src.Tree, err = tree.ScanPaths(ctx, abs, list.paths, tree.ScanOptions{Skip: f.skip, Exec: list.exec})
+			if err != nil {
+				return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
+			}
+			return src, f.done(list.absent), facts, faults, nil
+		}
+	}
+	src.Tree, err = tree.Scan(ctx, abs, tree.ScanOptions{Skip: f.skip})
+	if err != nil {
+		return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
+	}
+	return src, f.done(nil), facts, faults, nil
+}
+
+// filter decides what of the listing is part of the app, and remembers what was withheld.
+type filter struct {
+	root     string
+	outputs  []string
+	exclude  []string
+	ignore   tree.Ignore
+	secrets  map[string]bool
+	withheld []tree.Withheld
+}
+
+func (f *filter) skip(rel string, isDir bool) bool {
+	if isDir && path.Base(rel) == ".git" {
+		return true // nobody expects it in the slug, so it is not worth a line
+	}
+	if slices.ContainsFunc(f.exclude, func(x string) bool { return tree.Under(rel, x) }) ||
+		slices.ContainsFunc(f.outputs, func(x string) bool { return tree.Under(rel, x) || tree.Glob(x, rel) }) {
+		return true
+	}
+	ask := rel
+	if isDir {
+		ask += "/"
+	}
+	rule, denied := tree.Denied(ask, func() ([]byte, error) { return readSmall(filepath.Join(f.root, filepath.FromSlash(rel))) })
+	if denied && !f.asked(rel, isDir) {
+		f.withheld = append(f.withheld, tree.Withheld{Path: rel, Rule: rule})
+		return true
+	}
+	if rule, ignored := f.ignore.Match(rel, isDir); ignored {
+		f.withheld = append(f.withheld, tree.Withheld{Path: rel, Rule: rule})
+		return true
+	}
+	return false
+}
+
+// asked reports whether include_secrets names the path, or something in the directory.
+func (f *filter) asked(rel string, isDir bool) bool {
+	if !isDir {
+		return f.secrets[rel]
+	}
+	for s := range f.secrets {
+		if tree.Under(s, rel) {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *filter) done(more []tree.Withheld) []tree.Withheld {
+	all := append(f.withheld, more...)
+	slices.SortStableFunc(all, func(a, b tree.Withheld) int { return tree.Compare(a.Path, b.Path) })
+	return slices.CompactFunc(all, func(a, b tree.Withheld) bool { return a.Path == b.Path })
+}
+
+// readSmall reads a file that is text with a key or a password if it is what its name says.
+func readSmall(name string) ([]byte, error) {
+	const most = 1 << 20
+	fi, err := os.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, nil // a link has no content of its own
+	}
+	if fi.Size() > most {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, most)
+	}
+	return os.ReadFile(name)
+}
+
+// withoutLineEnd is the line that git prints.
+func withoutLineEnd(b []byte) string { return strings.TrimRight(string(b), "\r\n") }

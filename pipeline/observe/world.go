@@ -1,0 +1,263 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/lock"
+	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/store"
+)
+
+// Options say where to look.
+type Options struct {
+	// Platform is nil when none takes part (build).
+	Platform platform.Platform
+	// App is the name or id of the app; empty for that of slug.yaml.
+	App string
+	// Local is set for the embedded platform.
+	Local bool
+	// Store may be nil: then nothing is known of earlier runs.
+	Store *store.Store
+	// Inputs are required; their source tree must have been read.
+	Inputs *plan.Inputs
+	// Path is the PATH on which tools are looked for.
+	Path string
+	// Now is in seconds since 1970.
+	Now int64
+}
+
+// World looks at the platform, at the tools of this machine and at the store, as far as a
+// plan needs it: when the release was made of the same inputs, no step is asked for.
+func World(ctx context.Context, o Options) (plan.Observed, error) {
+	var seen plan.Observed
+	name := o.App
+	if name == "" {
+		name = o.Inputs.File.App
+	}
+	if o.Platform != nil && name == "" {
+		return seen, errors.New(`no app is named: add "app: NAME" to slug.yaml, or give -a`)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		seen.Tools, seen.Archives, err = Tools(gctx, o.Inputs, o.Path, o.Store)
+		return err
+	})
+	if o.Platform != nil {
+		g.Go(func() (err error) {
+			seen.Target, err = target(gctx, o.Platform, name)
+			if err == nil {
+				seen.Target.Local, seen.Target.Now = o.Local, o.Now
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return plan.Observed{}, err
+	}
+	stack := plan.TargetStack(*o.Inputs, seen)
+	key := plan.Key(*o.Inputs, stack, seen)
+	if o.Store != nil {
+		if err := stored(o, &seen, stack, key); err != nil {
+			return plan.Observed{}, err
+		}
+	}
+	if !releasedAs(seen.Target, key) {
+		seen.Unpinned = unpinned(o, seen)
+	}
+	return seen, nil
+}
+
+// fewReleases is nearly always enough to hold the live one; when it is not, all are asked for.
+const fewReleases = 20
+
+// target asks the platform. The calls that need no other's answer are made at once.
+func target(ctx context.Context, p platform.Platform, name string) (*plan.Target, error) {
+	t := &plan.Target{Name: name}
+	var app platform.App
+	var stacks []platform.Stack
+	var releases []platform.Release
+	g, gctx := errgroup.WithContext(ctx)
+	missing := false
+	g.Go(func() (err error) {
+		app, err = p.App(gctx, name)
+		if errors.Is(err, platform.ErrNotFound) {
+			missing, err = true, nil
+		}
+		return err
+	})
+	g.Go(func() (err error) {
+		stacks, err = p.Stacks(gctx, name)
+		return unlessMissing(err)
+	})
+	g.Go(func() (err error) {
+		releases, err = p.Releases(gctx, name, fewReleases)
+		if err != nil {
+			return unlessMissing(err)
+		}
+		if live(releases) == nil && len(releases) == fewReleases {
+			if releases, err = p.Releases(gctx, name, 0); err != nil {
+				return unlessMissing(err)
+			}
+		}
+		r := live(releases)
+		if r == nil || r.Slug == nil {
+			return nil
+		}
+		s, err := p.Slug(gctx, name, r.Slug.ID)
+		if err != nil {
+			return unlessMissing(err) // a slug that the platform has removed is none
+		}
+		t.Slug = &s
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("look at app %s: %w", name, err)
+	}
+	if missing {
+		all, err := p.Stacks(ctx, "")
+		if err != nil {
+			return nil, fmt.Errorf("look at the platform's stacks: %w", err)
+		}
+		return &plan.Target{Name: name, Stacks: all}, nil
+	}
+	t.App, t.Stacks, t.Current = &app, stacks, live(releases)
+	for i := range releases {
+		if r := &releases[i]; r.Version > t.Latest {
+			t.Latest, t.Newest = r.Version, r
+		}
+	}
+	return t, nil
+}
+
+func unlessMissing(err error) error {
+	if errors.Is(err, platform.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func live(releases []platform.Release) *platform.Release {
+	for i := range releases {
+		if releases[i].Current {
+			return &releases[i]
+		}
+	}
+	return nil
+}
+
+// releasedAs reports whether the live slug says that it was made of these very inputs.
+func releasedAs(t *plan.Target, key digest.Digest) bool {
+	if t == nil || t.Slug == nil || t.Slug.CommitDescription == nil || key.IsZero() {
+		return false
+	}
+	have, ok := plan.ParseCommitDescription(*t.Slug.CommitDescription)
+	return ok && have == key
+}
+
+// stored asks the store, as little as the plan needs.
+func stored(o Options, seen *plan.Observed, stack string, key digest.Digest) error {
+	s := o.Store
+	seen.Stored = map[digest.Digest]bool{}
+	for _, r := range plan.Runtimes(*o.Inputs, *seen) {
+		if r.URL == "" || r.Digest.IsZero() {
+			continue
+		}
+		has, err := holds(s, r)
+		if err != nil {
+			return err
+		}
+		if was, asked := seen.Stored[r.Digest]; asked {
+			has = has && was
+		}
+		seen.Stored[r.Digest] = has
+	}
+	done := releasedAs(seen.Target, key)
+	if t := seen.Target; !done && t != nil && t.Slug != nil && t.Slug.Checksum != nil {
+		if sum, err := digest.Parse(*t.Slug.Checksum); err == nil {
+			if seen.Released, err = record(s, sum); err != nil {
+				return err
+			}
+		}
+	}
+	if key.IsZero() {
+		return nil
+	}
+	var slug artifact.Slug
+	ok, err := s.GetRef("slug", key.String(), &slug)
+	if err != nil {
+		return fmt.Errorf("look for the slug: %w", err)
+	}
+	if size, has := s.Has(slug.Digest); ok && has && size == slug.Size {
+		slug.Path, slug.PlanKey = s.Path(slug.Digest), key
+		seen.Slug = &slug
+	}
+	switch {
+	case done: // nothing will be shown or done, so nothing more is read
+		return nil
+	case seen.Slug != nil:
+		seen.Next, err = record(s, slug.Digest)
+		return err
+	}
+	return outputs(o, seen, stack)
+}
+
+// holds reports whether the archive is in the store and came from this address before:
+// beside another URL the same digest is a claim that was never checked.
+func holds(s *store.Store, r plan.Runtime) (bool, error) {
+	if _, has := s.Has(r.Digest); !has {
+		return false, nil
+	}
+	var note struct {
+		SHA256 digest.Digest `json:"sha256"`
+	}
+	ok, err := s.GetRef("url", lock.SeenKey(r.Name, r.URL), &note)
+	if err != nil {
+		return false, fmt.Errorf("look for runtime %s: %w", r.Name, err)
+	}
+	return ok && note.SHA256 == r.Digest, nil
+}
+
+func record(s *store.Store, slug digest.Digest) (*plan.Record, error) {
+	var r plan.Record
+	ok, err := s.GetRef("record", slug.String(), &r)
+	if err != nil {
+		return nil, fmt.Errorf("look for the record of slug %s: %w", slug.Short(), err)
+	}
+	if !ok {
+		return nil, nil
+	}
+	return &r, nil
+}
+
+// outputs asks for the steps' outputs until no question is new: an output that is there
+// opens the question for the next step.
+func outputs(o Options, seen *plan.Observed, stack string) error {
+	seen.Outputs = map[digest.Digest]artifact.Output{}
+	asked := map[digest.Digest]bool{}
+	for {
+		news := false
+		for _, key := range plan.Keys(*o.Inputs, stack, *seen) {
+			if asked[key] {
+				continue
+			}
+			asked[key], news = true, true
+			dir, m, ok, err := o.Store.Tree("output", key)
+			if err != nil {
+				return err
+			}
+			if ok {
+				seen.Outputs[key] = artifact.Output{Key: key, Dir: dir, Tree: m}
+			}
+		}
+		if !news {
+			return nil
+		}
+	}
+}
