@@ -216,3 +216,9 @@ func allowed(r rune) bool {
 	}
 	return r >= 0xa0 && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd || r >= 0x10000
 }
+
+// DecodeError is the error that an UnmarshalYAML method returns so that decoding goes on
+// with the rest of the document, and collects more of them.
+func DecodeError(n *Node, message string) error {
+	return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: %s", n.Line, message)}}
+}
