@@ -9,6 +9,7 @@ package heroku
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -111,10 +112,10 @@ func (c *Client) String() string {
 func parseBase(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("address of the API: cannot be read as a URL")
+		return nil, errors.New("address of the API: cannot be read as a URL")
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("address of the API %s: must hold no user name, query or fragment", transport.StripURLs(u.Redacted()))
+		return nil, errors.New("address of the API: must hold no user name, query or fragment")
 	}
 	if err := allowed(u); err != nil {
 		return nil, fmt.Errorf("address of the API: %w", err)
@@ -127,7 +128,7 @@ func parseBase(raw string) (*url.URL, error) {
 func allowed(u *url.URL) error {
 	switch {
 	case u.Host == "" || u.Hostname() == "":
-		return fmt.Errorf("%q names no host; it must be https://HOST", transport.StripURLs(u.Redacted()))
+		return errors.New("names no host; it must be https://HOST")
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme == "http" && loopback(u.Hostname()):
