@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -35,11 +34,11 @@ func Check(in Inputs) diag.List {
 		var nothing []*NothingError
 		members, nothing = entryMembers(in.File.Files, artifact.Tree{Source: in.Source}, later)
 		for _, n := range nothing {
-			faults.Add(fault(in.File, n.Origin+"."+n.Field, fmt.Sprintf("%q matches nothing in the source tree or among the outputs", n.Pattern), hintFor(in, n.Pattern)))
+			faults.Add(in.File.Diagnose(n.Origin+"."+n.Field, fmt.Sprintf("%q matches nothing in the source tree or among the outputs", n.Pattern), hintFor(in, n.Pattern)))
 		}
 		_, conflicts := merge(members)
 		for _, c := range conflicts {
-			faults.Add(fault(in.File, c.Second, c.Error(), `use "exclude" or another "into" in one of them`))
+			faults.Add(in.File.Diagnose(c.Second, c.Error(), `use "exclude" or another "into" in one of them`))
 		}
 	}
 	for _, r := range in.File.Runtimes {
@@ -54,7 +53,7 @@ func Check(in Inputs) diag.List {
 		for _, m := range members {
 			if m.Kind != tree.Dir && tree.Under(into, m.Path) {
 				at := "runtimes." + r.Name
-				faults.Add(fault(in.File, at+".into", (&ConflictError{Path: m.Path, First: m.Origin, Second: partRuntime(r.Name), Parent: true}).Error(),
+				faults.Add(in.File.Diagnose(at+".into", (&ConflictError{Path: m.Path, First: m.Origin, Second: partRuntime(r.Name), Parent: true}).Error(),
 					`choose another "into", or exclude the file`))
 			}
 		}
@@ -78,8 +77,4 @@ func IsConflict(err error) bool {
 	var c *ConflictError
 	var n *NothingError
 	return errors.As(err, &c) || errors.As(err, &n)
-}
-
-func fault(f *config.File, path, message, hint string) diag.Diagnostic {
-	return diag.Diagnostic{Pos: f.Pos(path), Path: path, Message: message, Hint: hint}
 }
