@@ -47,7 +47,7 @@ func (s *Store) lease(prefix string) (*lease, error) {
 
 // end removes what stands under the name, if anything, and gives the name up.
 func (l *lease) end() error {
-	err := removeAll(l.path)
+	err := RemoveAll(l.path)
 	// Removed while locked, where the system allows it: nobody else can be using it.
 	rmErr := os.Remove(l.path + lockSuffix)
 	_ = l.lock.Unlock() // closes the file, whatever it says
@@ -82,7 +82,7 @@ func (s *Store) sweep() {
 		}
 		// The lock file came before the name, so a name without one has no owner.
 		if _, err := os.Lstat(path + lockSuffix); errors.Is(err, fs.ErrNotExist) {
-			_ = removeAll(path)
+			_ = RemoveAll(path)
 		}
 	}
 }
@@ -97,9 +97,9 @@ func sweepLease(path string) {
 	_ = (&lease{path: path, lock: l}).end()
 }
 
-// removeAll is os.RemoveAll that also takes directories which their owner may not write,
+// RemoveAll is os.RemoveAll that also takes directories which their owner may not write,
 // such as those of a Go module cache.
-func removeAll(path string) error {
+func RemoveAll(path string) error {
 	err := os.RemoveAll(path)
 	if err == nil || !errors.Is(err, fs.ErrPermission) {
 		return err

@@ -61,7 +61,7 @@ func (s *Store) Open(d digest.Digest) (*os.File, error) {
 // removed when another file stands there by now: somebody has mended it.
 func (s *Store) discard(path string, was fs.FileInfo, why error) error {
 	if now, err := os.Lstat(path); err == nil && (was == nil || os.SameFile(was, now)) {
-		if err := removeAll(path); err != nil {
+		if err := RemoveAll(path); err != nil {
 			return fmt.Errorf("remove damaged %q: %w", path, errors.Join(err, why))
 		}
 	}
