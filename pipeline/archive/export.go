@@ -42,7 +42,7 @@ func Export(ctx context.Context, st *store.Store, s artifact.Slug, to string) (e
 	defer src.Close()
 
 	// Beside the target, so that the rename stays on one file system.
-	temp := filepath.Join(filepath.Dir(at), "."+filepath.Base(at)+"."+rand.Text()+".tmp")
+	temp := filepath.Join(filepath.Dir(at), ".slugfile-"+rand.Text()+".tmp")
 	dst, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err

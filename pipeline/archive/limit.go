@@ -25,7 +25,7 @@ const (
 
 // TooLargeError says that a slug is over its limit.
 type TooLargeError struct {
-	// Limit is in bytes, compressed.
+	// Limit is in bytes, compressed; 0 when none was set.
 	Limit int64
 	// Why says what went over it.
 	Why string
@@ -35,7 +35,11 @@ type TooLargeError struct {
 
 func (e *TooLargeError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "the slug is larger than limits.slug (%s): %s; the largest files:", decimal(e.Limit), e.Why)
+	b.WriteString("the slug is too large")
+	if e.Limit > 0 {
+		fmt.Fprintf(&b, " for limits.slug (%s)", decimal(e.Limit))
+	}
+	fmt.Fprintf(&b, ": %s; the largest files:", e.Why)
 	for _, f := range e.Largest {
 		fmt.Fprintf(&b, "\n  %9s  %s", decimal(f.Size), quoted(f.Path))
 	}
