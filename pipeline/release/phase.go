@@ -21,6 +21,12 @@ const tailLines = 20
 // maxLine is where a line without an end is split, as Heroku's own log does.
 const maxLine = 10_000
 
+// What is left of the output after the phase has ended is worth a few attempts, not a wait.
+const (
+	drainTries = 3
+	drainLimit = 5 * time.Second
+)
+
 // follow waits until the release is live. With a release phase it shows the output as it
 // comes; the end of the output is not yet success, so the status decides.
 func (s *Stage) follow(ctx context.Context, step plan.Release, rel platform.Release) (platform.Release, error) {
@@ -85,10 +91,15 @@ func (s *Stage) drain(ctx context.Context, rel platform.Release, lines *phaseLin
 		lines.finish()
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, drainLimit)
 	defer cancel()
-	// A phase without output, or a stream that is gone: the status has decided already.
-	_, _ = s.stream(ctx, rel, lines)
+	for range drainTries {
+		// A phase without output, or a stream that is gone: the status has decided already.
+		ended, err := s.stream(ctx, rel, lines)
+		if ended || errors.Is(err, platform.ErrNotFound) || transport.Sleep(ctx, s.poll()) != nil {
+			break
+		}
+	}
 	lines.finish()
 }
 
