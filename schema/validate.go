@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,7 @@ func Validate(root *yamlnode.Node, file string) diag.List {
 	if err := s.validator.Validate(value); errors.As(err, &v) {
 		m.all(leaves(v))
 	}
+	m.names(s.doc, "", root)
 	m.faults.Sort()
 	return m.faults
 }
@@ -53,10 +55,14 @@ func (m *mapper) claim(path string) {
 	m.claimed[path] = true
 }
 
-// leaves are the findings that say something on their own. A union is one finding.
+// leaves are the findings that say something on their own. A union is one finding. Names
+// of properties are left to names: the validator's place for them is overwritten by
+// later findings (seen in v6.0.3).
 func leaves(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
 	switch e.ErrorKind.(type) {
-	case *kind.AnyOf, *kind.OneOf, *kind.PropertyNames:
+	case *kind.PropertyNames:
+		return nil
+	case *kind.AnyOf, *kind.OneOf:
 		return []*jsonschema.ValidationError{e}
 	}
 	if len(e.Causes) == 0 {
@@ -76,6 +82,9 @@ func (m *mapper) all(found []*jsonschema.ValidationError) {
 	for _, e := range found {
 		if k, ok := e.ErrorKind.(*kind.Type); ok {
 			path, key, n := m.place(e.InstanceLocation)
+			if m.claimed[path] {
+				continue
+			}
 			m.claim(path)
 			m.wrongType(path, key, n, k.Want, m.at(e))
 		}
@@ -98,14 +107,6 @@ func (m *mapper) other(e *jsonschema.ValidationError, misspelt map[string]bool) 
 	case *kind.Type, *kind.AdditionalProperties:
 	case *kind.AnyOf, *kind.OneOf:
 		m.union(e, path, key, n)
-	case *kind.PropertyNames:
-		name, _ := yamlnode.Find(n, k.Property)
-		if name == nil {
-			name = n
-		}
-		of, _ := rule["propertyNames"].(map[string]any)
-		message := fmt.Sprintf("the name %s %s", short(k.Property), words(of, "x-message", "does not have the right form"))
-		m.fault(name, yamlnode.Key(path, k.Property), message, "")
 	case *kind.Required:
 		for _, missing := range k.Missing {
 			if !misspelt[yamlnode.Key(path, missing)] {
@@ -122,6 +123,42 @@ func (m *mapper) other(e *jsonschema.ValidationError, misspelt map[string]bool) 
 		}
 		message, hint := m.explain(e.ErrorKind, rule, n)
 		m.fault(n, path, message, hint)
+	}
+}
+
+// names holds the keys of every mapping to the propertyNames of its schema.
+func (m *mapper) names(rule map[string]any, path string, n *yamlnode.Node) {
+	if ref, ok := rule["$ref"].(string); ok {
+		rule = m.pointer(strings.TrimPrefix(ref, "#"))
+	}
+	switch n.Kind {
+	case yamlnode.SequenceNode:
+		if items, ok := rule["items"].(map[string]any); ok {
+			for i, item := range n.Content {
+				m.names(items, yamlnode.Item(path, i), item)
+			}
+		}
+	case yamlnode.MappingNode:
+		m.namesOf(rule, path, n)
+	}
+}
+
+func (m *mapper) namesOf(rule map[string]any, path string, n *yamlnode.Node) {
+	properties, _ := rule["properties"].(map[string]any)
+	others, _ := rule["additionalProperties"].(map[string]any)
+	name, _ := rule["propertyNames"].(map[string]any)
+	pattern, err := regexp.Compile(words(name, "pattern", ""))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		at := yamlnode.Key(path, key.Value)
+		if err == nil && !pattern.MatchString(key.Value) {
+			m.fault(key, at, fmt.Sprintf("the name %s %s", short(key.Value), words(name, "x-message", "must match "+pattern.String())), "")
+		}
+		if of, ok := properties[key.Value].(map[string]any); ok {
+			m.names(of, at, value)
+		} else if others != nil {
+			m.names(others, at, value)
+		}
 	}
 }
 
@@ -154,6 +191,11 @@ func (m *mapper) place(location []string) (path string, key, n *yamlnode.Node) {
 // at is the part of the schema that a finding comes from.
 func (m *mapper) at(e *jsonschema.ValidationError) map[string]any {
 	_, pointer, _ := strings.Cut(e.SchemaURL, "#")
+	return m.pointer(pointer)
+}
+
+// pointer follows a JSON pointer into the schema.
+func (m *mapper) pointer(pointer string) map[string]any {
 	var doc any = m.doc
 	for token := range strings.SplitSeq(strings.Trim(pointer, "/"), "/") {
 		token = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
@@ -236,7 +278,15 @@ func (m *mapper) wrongType(path string, key, n *yamlnode.Node, want []string, ru
 	case n.Style&(yamlnode.SingleQuotedStyle|yamlnode.DoubleQuotedStyle) != 0 && len(want) == 1 && (want[0] == "integer" || want[0] == "boolean"):
 		hint = "remove the quotes"
 	}
-	m.fault(at, path, "must be "+wanted(want)+", not "+got(n), hint)
+	subject := ""
+	if path == "" {
+		subject = "the document "
+	}
+	if isNull(n) {
+		m.fault(at, path, subject+"is empty: must be "+wanted(want), hint)
+		return
+	}
+	m.fault(at, path, subject+"must be "+wanted(want)+", not "+got(n), hint)
 }
 
 func isNull(n *yamlnode.Node) bool { return n.Kind == yamlnode.ScalarNode && n.Tag == "!!null" }
@@ -253,8 +303,8 @@ func wanted(types []string) string {
 	for _, t := range types {
 		w = append(w, typeWords[t])
 	}
-	if len(w) < 2 {
-		return strings.Join(w, "")
+	if len(w) < 2 || types[len(w)-1] == "boolean" {
+		return strings.Join(w, ", ")
 	}
 	return strings.Join(w[:len(w)-1], ", ") + " or " + w[len(w)-1]
 }
@@ -268,8 +318,6 @@ func got(n *yamlnode.Node) string {
 		return "a list"
 	}
 	switch n.Tag {
-	case "!!null":
-		return "empty"
 	case "!!bool":
 		return "the word " + n.Value
 	case "!!int", "!!float":
@@ -339,7 +387,10 @@ func (m *mapper) explain(k jsonschema.ErrorKind, rule map[string]any, n *yamlnod
 	case *kind.MaxLength:
 		return fmt.Sprintf("must have at most %d characters, got %d", k.Want, k.Got), ""
 	case *kind.MinItems:
-		return fmt.Sprintf("must have at least %d items, got %d", k.Want, k.Got), "remove the key if it holds nothing"
+		if k.Want == 1 {
+			return "must not be an empty list", "remove the key, or name something"
+		}
+		return fmt.Sprintf("must have at least %d items, got %d", k.Want, k.Got), ""
 	case *kind.Minimum:
 		return fmt.Sprintf("must be at least %s, not %s", k.Want.RatString(), n.Value), ""
 	case *kind.Maximum:

@@ -1,6 +1,7 @@
 package yamlnode
 
 import (
+	"regexp"
 	"strconv"
 
 	"gopkg.in/yaml.v3"
@@ -9,13 +10,19 @@ import (
 )
 
 // Key is the path of a key of the mapping at path: "runtimes" and "node" give
-// "runtimes.node".
+// "runtimes.node". A key that would not be read as one part of a path is quoted:
+// process_types["../web"].
 func Key(path, key string) string {
+	if !plainKey.MatchString(key) {
+		return path + "[" + strconv.Quote(key) + "]"
+	}
 	if path == "" {
 		return key
 	}
 	return path + "." + key
 }
+
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_$][-A-Za-z0-9_.]*$`)
 
 // Item is the path of an item of the sequence at path: "build" and 0 give "build[0]".
 func Item(path string, i int) string {

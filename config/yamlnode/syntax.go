@@ -166,6 +166,9 @@ func explain(line, problem string) (column int, message, hint string) {
 		if strings.Contains(problem, "'}'") {
 			open, shut = "{", "}"
 		}
+		if i := strings.Index(line, "${"); i >= 0 {
+			return at(i), `"${" cannot stand without quotes between "[" and "]" or "{" and "}"`, "put the text between quotes"
+		}
 		if i := strings.Index(line, open); i >= 0 && strings.Count(line, open) > strings.Count(line, shut) {
 			return at(i), fmt.Sprintf("this %q is never closed with %q, or a comma is missing", open, shut), ""
 		}

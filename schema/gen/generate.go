@@ -78,7 +78,7 @@ func scalars(t reflect.Type) *jsonschema.Schema {
 const (
 	// variable is the name of a variable, of this file or of an environment.
 	variable        = `^[A-Za-z_][A-Za-z0-9_]*$`
-	variableMessage = "must be letters, digits and _, and not begin with a digit"
+	variableMessage = "must be of A-Z, a-z, 0-9 and _, and not begin with a digit"
 )
 
 // finish adds what tags and comments cannot say: the keys of mappings, and values that
@@ -124,13 +124,13 @@ func finish(s *jsonschema.Schema) error {
 	*runtimes = jsonschema.Schema{
 		Type:                 "object",
 		Description:          runtimes.Description,
-		PropertyNames:        names(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, "must be 1 to 64 letters, digits, dots, dashes and _, a letter or digit first"),
+		PropertyNames:        names(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`, "must be 1 to 64 of A-Z, a-z, 0-9, ., - and _, and begin with a letter or digit"),
 		AdditionalProperties: &jsonschema.Schema{Ref: "#/$defs/Runtime"},
 	}
 
 	// https://devcenter.heroku.com/articles/procfile#procfile-format
 	types := top("process_types")
-	types.PropertyNames = names(`^[-\w]{1,128}$`, "must be 1 to 128 letters, digits, dashes and _")
+	types.PropertyNames = names(`^[-\w]{1,128}$`, "must be 1 to 128 of A-Z, a-z, 0-9, - and _")
 	minLength := uint64(1)
 	types.AdditionalProperties = &jsonschema.Schema{Type: "string", MinLength: &minLength}
 	types.Examples = []any{map[string]string{"web": "node/bin/node web.js"}}
