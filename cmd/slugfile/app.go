@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline/transport"
+)
+
+// name is what the program calls itself, however its file is called.
+const name = "slugfile"
+
+// streams are standard input, output and error.
+type streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// App is the world as commands see it. Tests put their own in.
+type App struct {
+	In io.Reader
+	// Out gets results, Err progress and diagnostics. Both hide the secrets that Redactor knows.
+	Out, Err io.Writer
+	Redactor *transport.Redactor
+	// Env is the environment.
+	Env map[string]string
+	Now func() time.Time
+	// Dir is the working directory, absolute.
+	Dir string
+	// InTerminal, OutTerminal and ErrTerminal say which streams are terminals, before
+	// anything was put in front of them.
+	InTerminal, OutTerminal, ErrTerminal bool
+	// Width is the columns of the terminal behind Err; 80 when there is none.
+	Width   func() int
+	Version string
+	// Git says what git knows of a directory: sha, short and branch. It may be nil, and may
+	// return nil outside a checkout.
+	Git func(ctx context.Context, dir string) (map[string]string, error)
+
+	flags globalFlags
+}
+
+// newApp takes the world as it is.
+func newApp(environ []string, s streams) (*App, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	redactor := transport.NewRedactor()
+	return &App{
+		In: s.In, Out: redactor.Writer(s.Out), Err: redactor.Writer(s.Err), Redactor: redactor,
+		Env:         environment(environ),
+		Now:         time.Now,
+		Dir:         dir,
+		InTerminal:  isTerminal(s.In),
+		OutTerminal: isTerminal(s.Out),
+		ErrTerminal: isTerminal(s.Err),
+		Width:       widthOf(s.Err),
+		Version:     version(),
+		flags:       globalFlags{Color: "auto"},
+	}, nil
+}
+
+// environment turns "K=V" into a map; the last of two equal names wins, as in os/exec.
+func environment(environ []string) map[string]string {
+	env := make(map[string]string, len(environ))
+	for _, kv := range environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && k != "" {
+			env[k] = v
+		}
+	}
+	return env
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func widthOf(w io.Writer) func() int {
+	return func() int {
+		if f, ok := w.(*os.File); ok {
+			if columns, _, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
+				return columns
+			}
+		}
+		return 80
+	}
+}
+
+// outStyle is for results on Out.
+func (a *App) outStyle() view.Style {
+	return view.NewStyle(view.Colour(a.flags.Color, a.Env, a.OutTerminal))
+}
+
+// errStyle is for progress and diagnostics on Err.
+func (a *App) errStyle() view.Style {
+	return view.NewStyle(view.Colour(a.flags.Color, a.Env, a.ErrTerminal))
+}
+
+// flush writes what the redactors hold back: the start of something that may have become a
+// secret. A prompt that waits for an answer calls it too.
+func (a *App) flush() error {
+	for _, w := range []io.Writer{a.Err, a.Out} {
+		if f, ok := w.(interface{ Flush() error }); ok {
+			if err := f.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/config/diag"
+)
+
+// grammar reads like the help: the commands in the order in which a user meets them.
+type grammar struct {
+	globalFlags
+
+	Validate validateCmd `cmd:"" help:"Check slug.yaml and show every fault."`
+	Schema   schemaCmd   `cmd:"" help:"Print the JSON schema of slug.yaml."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+const description = `Heroku slugs from one committed file, slug.yaml.
+
+Exit codes: 0 done, 1 failed, 2 changes (plan --detailed-exitcode), 3 stale plan, 4 slug.yaml is wrong, 5 not allowed, 6 bytes differ from their digest, 7 rate limited, 64 usage, 130 interrupted.`
+
+// The flag groups below are embedded by the commands for which they do something. A flag's
+// variable is read by the resolver from App.Env, never from the process; a flag wins.
+
+// globalFlags stand before or after the command.
+type globalFlags struct {
+	Chdir string `short:"C" placeholder:"DIR" variable:"SLUGFILE_CHDIR" help:"Run as if started in DIR."`
+	Color string `enum:"auto,always,never" default:"auto" placeholder:"WHEN" variable:"SLUGFILE_COLOR" help:"Colour: auto, always or never."`
+}
+
+// projectFlags find slug.yaml and what is replaced in it.
+type projectFlags struct {
+	File string            `short:"f" default:"slug.yaml" placeholder:"FILE" variable:"SLUGFILE_FILE" help:"Read FILE instead of slug.yaml."`
+	Var  map[string]string `mapsep:"none" placeholder:"NAME=VALUE" help:"Set a variable that vars: declares. Repeatable."`
+}
+
+// appFlag names the app.
+type appFlag struct {
+	App string `short:"a" placeholder:"APP" variable:"SLUGFILE_APP" help:"Name or id of the app, instead of app: in slug.yaml."`
+}
+
+// stackFlag names the stack.
+type stackFlag struct {
+	Stack string `placeholder:"STACK" variable:"SLUGFILE_STACK" help:"The stack, instead of stack: in slug.yaml."`
+}
+
+// fetchFlags say where downloads come from.
+type fetchFlags struct {
+	Mirror []string `sep:"none" placeholder:"PREFIX=PREFIX" variable:"SLUGFILE_MIRRORS" help:"Download URLs that begin with the first prefix from the second. Repeatable; several in the variable are separated by blanks."`
+}
+
+// platformFlags choose the platform.
+type platformFlags struct {
+	Local bool   `variable:"SLUGFILE_LOCAL" xor:"platform" help:"Use the embedded platform on this machine."`
+	API   string `name:"api" placeholder:"URL" variable:"SLUGFILE_API" xor:"platform" help:"Base URL of the Platform API. Default: https://api.heroku.com."`
+}
+
+// progressFlags choose how much is shown while a command works.
+type progressFlags struct {
+	Progress string `enum:"auto,plain,none" default:"auto" placeholder:"HOW" variable:"SLUGFILE_PROGRESS" help:"Progress: auto (live on a terminal), plain (lines) or none."`
+	Verbose  int    `short:"v" type:"counter" xor:"loud" help:"Show reasons, timings and the output of steps; twice: HTTP requests too."`
+	Quiet    bool   `short:"q" xor:"loud" help:"Show results, warnings and errors only."`
+}
+
+// jsonFlag switches to output for programs.
+type jsonFlag struct {
+	JSON bool `name:"json" variable:"SLUGFILE_JSON" help:"Write JSON to standard output."`
+}
+
+// yesFlag answers the question before the fact.
+type yesFlag struct {
+	Yes bool `short:"y" variable:"SLUGFILE_YES" help:"Do not ask."`
+}
+
+// The flags of single commands.
+type (
+	planFlags struct {
+		DetailedExitcode bool `variable:"SLUGFILE_DETAILED_EXITCODE" help:"Exit with 2 when there are changes."`
+	}
+	applyFlags struct {
+		Create bool `variable:"SLUGFILE_CREATE" help:"Create the app when there is none of that name."`
+		Stay   bool `variable:"SLUGFILE_STAY" help:"With --local: stay up until interrupted, as on a terminal."`
+	}
+	buildFlags struct {
+		Output string `short:"o" placeholder:"FILE" variable:"SLUGFILE_OUTPUT" help:"Write the slug to FILE too."`
+	}
+	lockFlags struct {
+		Sums   string `placeholder:"URL" help:"Check the downloads against a published list of sha256 sums."`
+		Update bool   `help:"Pin again what is pinned already."`
+	}
+	releasesFlags struct {
+		Number int `short:"n" default:"15" placeholder:"N" help:"Show at most N releases; 0 shows all."`
+	}
+	serveFlags struct {
+		Listen string `default:"127.0.0.1:5999" placeholder:"ADDR" variable:"SLUGFILE_LISTEN" help:"Listen on ADDR. Default: 127.0.0.1:5999."`
+		Data   string `placeholder:"DIR" variable:"SLUGFILE_DATA" help:"Keep apps, slugs and releases in DIR."`
+	}
+)
+
+// view returns the view for progress: live lines on a terminal, plain lines elsewhere, both
+// on Err; JSON lines on Out when lines is set.
+func (f progressFlags) view(app *App, lines bool) view.View {
+	kind := view.Choose(view.Request{
+		Progress: f.Progress, JSON: lines, Quiet: f.Quiet, Terminal: app.ErrTerminal, Env: app.Env,
+	})
+	w := app.Err
+	if kind == view.KindJSON {
+		w = app.Out
+	}
+	return view.New(kind, w, view.Options{
+		Style: app.errStyle(), Now: app.Now, Width: app.Width, Verbose: f.Verbose > 0,
+	})
+}
+
+// run is the whole program, apart from the process: arguments in, exit code out.
+func run(ctx context.Context, args, environ []string, s streams) int {
+	app, err := newApp(environ, s)
+	if err != nil {
+		_ = view.Error(s.Err, err, view.Style{}) // there is no other place to say it
+		return exitFailed
+	}
+	return app.run(ctx, args)
+}
+
+// run parses, runs the command, and tells its error.
+func (a *App) run(ctx context.Context, args []string) int {
+	asJSON, err := a.command(ctx, args)
+	code := exitCode(err, causeOf(ctx))
+	if err != nil && code != exitChanges {
+		a.tell(err, code, asJSON)
+	}
+	if ferr := a.flush(); ferr != nil && code == exitDone {
+		return exitFailed
+	}
+	return code
+}
+
+// tell writes an error for people on Err, and with --json for programs on Out as well.
+func (a *App) tell(err error, code int, asJSON bool) {
+	// When these writes fail there is nobody left to tell.
+	_ = view.Error(a.Err, err, a.errStyle())
+	if !asJSON {
+		return
+	}
+	message := err.Error()
+	var list diag.List
+	if errors.As(err, &list) {
+		for _, d := range list {
+			_ = view.WriteLine(a.Out, view.NewDiagnostic(d))
+		}
+		message = view.Faults(list)
+	}
+	_ = view.WriteLine(a.Out, view.Failure{Message: message, Hint: view.Hint(err), ExitCode: code})
+}
+
+// exitRequest is what kong's call for an exit panics with, for --help: were it to return,
+// parsing would go on and fail.
+type exitRequest int
+
+// command parses args and runs what they name. It reports whether --json was among them.
+func (a *App) command(ctx context.Context, args []string) (asJSON bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(exitRequest); !ok {
+				panic(r)
+			}
+			asJSON, err = false, nil
+		}
+	}()
+	var g grammar
+	parser, err := a.parser(ctx, &g)
+	if err != nil {
+		return false, err
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		a.flags.Color = "auto"
+		return false, newUsageError(err)
+	}
+	a.flags = g.globalFlags
+	return jsonOf(parsed), parsed.RunNode(parsed.Selected(), a)
+}
+
+// parser builds the grammar for this App.
+func (a *App) parser(ctx context.Context, g *grammar) (*kong.Kong, error) {
+	return kong.New(g,
+		kong.Name(name),
+		kong.Description(description),
+		kong.Writers(a.Out, a.Err),
+		kong.Exit(func(code int) { panic(exitRequest(code)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 80}),
+		kong.ValueFormatter(flagHelp),
+		kong.Resolvers(kong.ResolverFunc(a.resolve)),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+}
+
+// flagHelp adds the flag's variable to its help.
+func flagHelp(v *kong.Value) string {
+	variable := v.Tag.Get("variable")
+	if variable == "" {
+		return v.Help
+	}
+	return v.Help + " [" + variable + "]"
+}
+
+// resolve gives a flag that is not on the command line the value of its variable.
+func (a *App) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	value, ok := a.Env[flag.Tag.Get("variable")]
+	if !ok || value == "" {
+		return nil, nil
+	}
+	if flag.IsSlice() {
+		return strings.Fields(value), nil
+	}
+	return value, nil
+}
+
+// newUsageError makes one line of what kong says, and names the command whose help tells more.
+func newUsageError(err error) error {
+	u := &usageError{msg: err.Error(), command: name}
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if node := parse.Context.Selected(); node != nil {
+			u.command = node.FullPath()
+		}
+	}
+	return u
+}
+
+// jsonOf finds --json among the flags of the command that was called.
+func jsonOf(c *kong.Context) bool {
+	for _, f := range c.Flags() {
+		if f.Name == "json" {
+			on, ok := c.FlagValue(f).(bool)
+			return ok && on
+		}
+	}
+	return false
+}
