@@ -66,7 +66,7 @@ func newWorld(t *testing.T, procs map[string]string) *world {
 	t.Helper()
 	w := &world{Server: platformtest.NewServer(t), rec: &recorder{}}
 	c := heroku.New(heroku.Options{BaseURL: w.URL, Token: transport.Secret(w.Token), AnswerTimeout: 2 * time.Second,
-		IdleTimeout: 200 * time.Millisecond, Backoff: transport.Backoff{Base: time.Millisecond, Max: 5 * time.Millisecond}})
+		IdleTimeout: 5 * time.Second, Backoff: transport.Backoff{Base: time.Millisecond, Max: 5 * time.Millisecond}})
 	app, err := c.CreateApp(t.Context(), platform.AppCreate{Name: "example"})
 	if err != nil {
 		t.Fatal(err)

@@ -244,7 +244,7 @@ func TestReleaseOutput_isCutWhenNothingMoves(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(s.Close)
-	c := heroku.New(heroku.Options{BaseURL: s.URL, IdleTimeout: 50 * time.Millisecond})
+	c := heroku.New(heroku.Options{BaseURL: s.URL, IdleTimeout: 500 * time.Millisecond})
 	out, err := c.ReleaseOutput(t.Context(), platform.Release{Version: 3, OutputStreamURL: new(s.URL + "/canary")})
 	if err != nil {
 		t.Fatal(err)

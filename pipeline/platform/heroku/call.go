@@ -101,6 +101,11 @@ func (c *Client) once(ctx context.Context, k call, body []byte) (http.Header, er
 	var got atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }})
 
+	if k.again == unsent {
+		// A connection that idled during the upload may be closed by now, which shows only
+		// after the request is written, and then nobody knows whether it arrived.
+		c.api.CloseIdleConnections()
+	}
 	address := c.base.String() + k.path
 	req, err := http.NewRequestWithContext(ctx, k.method, address, bytes.NewReader(body))
 	if err != nil {
