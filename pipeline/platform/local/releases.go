@@ -102,6 +102,10 @@ func (p *Platform) slugToRelease(tx *bolt.Tx, id string) (slugRecord, error) {
 		return slug, notFound("slug", "Couldn't find that slug.")
 	case slug.File == "":
 		return slug, invalid("Slug %s has not been uploaded: PUT its archive to the blob URL first.", slug.ID)
+	case slug.Checksum != nil && !strings.EqualFold(*slug.Checksum, "SHA256:"+slug.SHA256):
+		// The real platform checks in Private Spaces only, where the dyno then does not start
+		// (R17): devcenter.heroku.com/articles/slug-checksums. Here wrong bytes never go live.
+		return slug, invalid("Could not verify slug checksum: %s was promised, the archive has SHA256:%s.", *slug.Checksum, slug.SHA256)
 	case slug.Size > p.opts.SlugLimit:
 		return slug, invalid("Compiled slug size: %d bytes is too large (max is %d).", slug.Size, p.opts.SlugLimit)
 	}
@@ -168,23 +172,8 @@ func (p *Platform) createRelease(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	p.warnChecksum(app, slug)
 	p.launch(app, r)
 	return created(p.wireRelease(r, app))
-}
-
-// warnChecksum tells of a slug whose bytes are not those of its checksum. The real platform
-// releases it all the same outside Private Spaces: devcenter.heroku.com/articles/slug-checksums.
-func (p *Platform) warnChecksum(app appRecord, slug slugRecord) {
-	if slug.Checksum == nil || strings.EqualFold(*slug.Checksum, "SHA256:"+slug.SHA256) {
-		return
-	}
-	p.mu.Lock()
-	f := p.fleets[app.ID]
-	p.mu.Unlock()
-	if f != nil {
-		f.log.add("heroku", "slug", fmt.Sprintf("Warning: the archive of slug %s has the digest SHA256:%s, not its checksum; in a Private Space this is error R17", slug.ID, slug.SHA256))
-	}
 }
 
 // releaseIn finds a release by id or version; v12 is 12.
