@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if code, handled := sandbox.Main(os.Args); handled {
 		os.Exit(code)
 	}
+	if dir := os.Getenv(childDir); dir != "" {
+		os.Exit(serveChild(dir))
+	}
 	code := m.Run()
 	if webDir != "" {
 		_ = os.RemoveAll(webDir)
