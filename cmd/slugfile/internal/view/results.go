@@ -1,0 +1,108 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+)
+
+// WriteApplied tells the end of apply for people; the last line is the app's address, when
+// it has one. local is set for the embedded platform.
+func WriteApplied(w io.Writer, a Applied, local bool, s Style) error {
+	where := ""
+	if local {
+		where = " on this machine"
+	}
+	var b strings.Builder
+	if a.Changed {
+		fmt.Fprintf(&b, "Releasing %s%s... %s, v%d\n", s.bold(Clean(a.App)), where, s.green("done"), a.Release.Version)
+	} else {
+		fmt.Fprintf(&b, "No changes. %s runs v%d%s.\n", s.bold(Clean(a.App)), a.Release.Version, where)
+	}
+	if a.WebURL != "" {
+		b.WriteString(Clean(a.WebURL) + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// WriteBuilt tells the end of build for people.
+func WriteBuilt(w io.Writer, r Built, s Style) error {
+	_, err := fmt.Fprintf(w, "Built %s  %s\n%s\n", s.bold(Clean(r.Slug.Path)), Size(r.Slug.Size), s.dim(r.Slug.Checksum))
+	return err
+}
+
+// Pinned tells what became of each pin, then whether the lock file, as it is shown, is another one.
+func Pinned(w io.Writer, file string, changes []fetch.Change, s Style) error {
+	if len(changes) == 0 {
+		_, err := fmt.Fprintln(w, "No runtime needs a pin.")
+		return err
+	}
+	name := 0
+	for _, c := range changes {
+		name = max(name, min(width(Clean(c.Name)), widestName))
+	}
+	var b strings.Builder
+	changed := false
+	for _, c := range changes {
+		symbol, what := "=", ""
+		switch {
+		case c.New == nil && c.Old == nil:
+			continue
+		case c.New == nil:
+			symbol, what = "-", "no longer needed"
+		case c.Old == nil:
+			symbol, what = "+", "sha256 "+c.New.SHA256.Short()+"  "+Size(c.New.Size)
+		case *c.Old != *c.New:
+			symbol, what = "~", "sha256 "+c.Old.SHA256.Short()+" → "+c.New.SHA256.Short()+"  "+Size(c.New.Size)
+		default:
+			what = "sha256 " + c.New.SHA256.Short() + "  " + Size(c.New.Size)
+		}
+		changed = changed || symbol != "="
+		head := pad(shorten(Clean(c.Name), widestName), name) + "  " + what
+		line := head + "  " + shorten(Clean(c.URL), max(columns-6-width(head), 24))
+		if symbol == "=" {
+			line = s.dim(line)
+		}
+		b.WriteString("  " + s.symbol(symbol) + " " + line + "\n")
+	}
+	if changed {
+		fmt.Fprintf(&b, "\nWrote %s. Commit it beside slug.yaml.\n", Clean(file))
+	} else {
+		fmt.Fprintf(&b, "\nNo changes. %s is up to date.\n", Clean(file))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Platform tells where the embedded platform listens, and what a shell needs to use it.
+// It is the one place that shows a token: it belongs to this machine, and is of use only to
+// whoever can reach its loopback address.
+func Platform(w io.Writer, p local.Info, dir string, s Style) error {
+	api := shellQuote(p.API)
+	_, err := fmt.Fprintf(w, `The embedded platform is at %s; its data is in %s.
+"slugfile apply --local" finds it. For other programs:
+
+    export HEROKU_HOST=%s
+    export HEROKU_PARTICLEBOARD_URL=%s
+    export HEROKU_API_KEY=%s
+    export SLUGFILE_API=%s
+
+`, s.bold(Clean(p.API)), Clean(dir), api, api, shellQuote(p.Token.Reveal()), api)
+	return err
+}
+
+// shellQuote makes one word of a POSIX shell.
+func shellQuote(v string) string {
+	v = Clean(v)
+	plain := strings.IndexFunc(v, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+=", r))
+	}) < 0
+	if plain && v != "" {
+		return v
+	}
+	return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
+}

@@ -1,0 +1,46 @@
+package view
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/sebdah/goldie/v2"
+
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/lock"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+)
+
+func TestResults_areToldToPeople(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := Applied{App: "example", Release: AppliedRelease{"01234567", 13}, WebURL: "http://127.0.0.1:5001/", Changed: true}
+	must(WriteApplied(&b, done, true, Style{}))
+	done.WebURL = ""
+	must(WriteApplied(&b, done, false, Style{}))
+	done.Changed = false
+	must(WriteApplied(&b, done, false, Style{}))
+	must(WriteBuilt(&b, Built{BuiltSlug{digest.Of([]byte("slug")).Checksum(), 48_100_000, "/srv/app/slug.tgz"}}, Style{}))
+
+	pin := func(text string) *lock.Pin {
+		return &lock.Pin{Name: "node", SHA256: digest.Of([]byte(text)), Size: 27_812_345}
+	}
+	const url = "https://nodejs.org/dist/v22.11.0/node-v22.11.0-linux-x64.tar.xz"
+	must(Pinned(&b, "slug.lock", nil, Style{}))
+	must(Pinned(&b, "app/slug.lock", []fetch.Change{
+		{Name: "node", URL: url, New: pin("new")},
+		{Name: "ruby", URL: url, Old: pin("old"), New: pin("new")},
+		{Name: "go", URL: url, Old: pin("same"), New: pin("same")},
+		{Name: "gone", URL: url, Old: pin("old")},
+	}, Style{}))
+	must(Pinned(&b, "slug.lock", []fetch.Change{{Name: "go", URL: url, Old: pin("same"), New: pin("same")}}, Style{}))
+	must(Platform(&b, local.Info{API: "http://127.0.0.1:5999", Token: "a token's"}, "/home/ann/data", Style{}))
+	goldie.New(t).Assert(t, "results", b.Bytes())
+}
