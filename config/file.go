@@ -26,7 +26,7 @@ type File struct {
 	ProcessTypes map[string]string `yaml:"process_types,omitempty" json:"process_types"`
 	// How hard to compress: default (smaller) or fast.
 	Compression string `yaml:"compression,omitempty" json:"compression" jsonschema:"enum=default,enum=fast,default=default"`
-	// Limits that stop a run before the platform does.
+	// Bounds that stop a run before the platform does.
 	Limits Limits `yaml:"limits,omitempty" json:"limits,omitzero"`
 	// How the release is described.
 	Release Release `yaml:"release,omitempty" json:"release,omitzero"`
@@ -100,13 +100,13 @@ type FileEntry struct {
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty" jsonschema:"enum=0644,enum=0755,default=0644" jsonschema_extras:"x-pad=4"`
 }
 
-// Limits stop a run before the platform does.
+// Limits is what stops a run before the platform does.
 type Limits struct {
 	// The largest slug, compressed, such as 500MB. plan warns near it, apply refuses above it.
 	Slug Size `yaml:"slug,omitempty" json:"slug,omitempty" jsonschema:"default=1GB,example=500MB"`
 }
 
-// Release says how the release is described.
+// Release is how the release is described.
 type Release struct {
 	// The text in the app's release history. ${git.sha}, ${git.short} and ${git.branch} may stand in it.
 	Description string `yaml:"description,omitempty" json:"description,omitempty" jsonschema:"example=Deploy ${git.short}"`

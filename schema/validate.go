@@ -24,6 +24,10 @@ func Validate(root *yamlnode.Node, file string) diag.List {
 	if err != nil {
 		return diag.List{{Pos: diag.Pos{File: file}, Message: err.Error()}}
 	}
+	return s.validate(root, file)
+}
+
+func (s *schema) validate(root *yamlnode.Node, file string) diag.List {
 	value, faults := yamlnode.Values(file, root)
 	m := mapper{schema: s, file: file, root: root, faults: faults}
 	for _, f := range faults {
