@@ -87,7 +87,7 @@ func (r *run) place(ctx context.Context, step plan.Step) (p *place, waited bool,
 			return p, waited, err
 		}
 	}
-	if err := os.Chmod(p.tmp, 0o1777|fs.ModeSticky); err != nil {
+	if err := os.Chmod(p.tmp, 0o777|fs.ModeSticky); err != nil {
 		return p, waited, err
 	}
 	if p.plain {

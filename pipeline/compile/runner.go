@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,7 +12,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/sandbox"
 )
 
-// grace is the time between the request to end and the end, for a step that took too long.
+// grace is what a step that took too long has to end by itself.
 const grace = 5 * time.Second
 
 // Job is a command to run, as a value: whoever has these directories can run it.
@@ -60,10 +61,13 @@ func (e *ExitError) Error() string {
 }
 
 // Machine is the Runner that uses this machine.
-type Machine struct{}
+type Machine struct {
+	// Grace is the time between SIGTERM and SIGKILL. 0 means 5 seconds.
+	Grace time.Duration
+}
 
 // Run runs the job in namespaces, or plainly when it says so.
-func (Machine) Run(ctx context.Context, j Job) error {
+func (m Machine) Run(ctx context.Context, j Job) error {
 	p, err := sandbox.Start(ctx, sandbox.Spec{
 		Argv:         j.Argv,
 		Env:          j.Env,
@@ -84,7 +88,7 @@ func (Machine) Run(ctx context.Context, j Job) error {
 			if !wait(ended, j.Timeout) {
 				late.Store(true)
 				_ = p.Signal(syscall.SIGTERM) // it may have ended
-				if !wait(ended, grace) {
+				if !wait(ended, cmp.Or(m.Grace, grace)) {
 					_ = p.Kill() // likewise
 				}
 			}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
@@ -105,7 +106,7 @@ func (r *run) step(ctx context.Context, step plan.Step) (artifact.Output, error)
 	}
 	start := time.Now()
 	r.emit(event.TaskStarted{Stage: event.Compile, Subject: step.Name})
-	out, err := r.execute(ctx, step, seen, key)
+	out, reused, err := r.execute(ctx, step, seen, key)
 	if err != nil {
 		text := err.Error()
 		var stepErr *StepError
@@ -115,7 +116,9 @@ func (r *run) step(ctx context.Context, step plan.Step) (artifact.Output, error)
 		r.emit(event.TaskFailed{Stage: event.Compile, Subject: step.Name, Error: text, Elapsed: time.Since(start)})
 		return out, err
 	}
-	r.emit(event.TaskFinished{Stage: event.Compile, Subject: step.Name, Bytes: out.Tree.Size(), Elapsed: time.Since(start)})
+	if !reused {
+		r.emit(event.TaskFinished{Stage: event.Compile, Subject: step.Name, Bytes: out.Tree.Size(), Elapsed: time.Since(start)})
+	}
 	return out, nil
 }
 
@@ -169,29 +172,30 @@ func (r *run) seen(step plan.Step) ([]artifact.Runtime, error) {
 	return list, nil
 }
 
-// execute runs a step in a place of its own and stores what it made.
-func (r *run) execute(ctx context.Context, step plan.Step, seen []artifact.Runtime, key digest.Digest) (out artifact.Output, err error) {
+// execute runs a step in a place of its own and stores what it made. It is reused when
+// another process made it while this one waited for the place.
+func (r *run) execute(ctx context.Context, step plan.Step, seen []artifact.Runtime, key digest.Digest) (out artifact.Output, reused bool, err error) {
 	if err := r.begin(); err != nil {
-		return out, fmt.Errorf("step %q: %w", step.Name, err)
+		return out, false, fmt.Errorf("step %q: %w", step.Name, err)
 	}
 	p, waited, err := r.place(ctx, step)
 	if err != nil {
-		return out, fmt.Errorf("step %q: %w", step.Name, err)
+		return out, false, fmt.Errorf("step %q: %w", step.Name, err)
 	}
 	defer p.release()
 	if waited {
-		// Whoever held the place may have run this very step.
 		if out, ok, err := r.stored(ctx, step.Name, key); err != nil || ok {
-			return out, err
+			return out, ok, err
 		}
 	}
 	if err := r.layOut(ctx, p, step, seen); err != nil {
-		return out, fmt.Errorf("step %q: lay out its work tree: %w", step.Name, err)
+		return out, false, fmt.Errorf("step %q: lay out its work tree: %w", step.Name, err)
 	}
 	if err := r.carryOut(ctx, p, step, seen); err != nil {
-		return out, err
+		return out, false, err
 	}
-	return r.capture(ctx, p, step, key)
+	out, err = r.capture(ctx, p, step, key)
+	return out, false, err
 }
 
 // begin decides what holds for all steps of a run, when the first of them has to run.
@@ -264,7 +268,9 @@ func runtimeDir(root string, a artifact.Runtime) string {
 // binDir is the directory of a runtime on PATH.
 func binDir(root string, a artifact.Runtime) string {
 	dir := runtimeDir(root, a)
-	if slices.ContainsFunc(a.Tree, func(e tree.Entry) bool { return tree.Under(e.Path, "bin") && e.Kind != tree.File || e.Path != "bin" && tree.Under(e.Path, "bin") }) {
+	if slices.ContainsFunc(a.Tree, func(e tree.Entry) bool {
+		return strings.HasPrefix(e.Path, "bin/") || e.Path == "bin" && e.Kind != tree.File
+	}) {
 		return filepath.Join(dir, "bin")
 	}
 	return dir
