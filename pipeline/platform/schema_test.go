@@ -2,6 +2,7 @@ package platform_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -88,7 +89,7 @@ func TestWireTypes_askForNothingThatThePublishedSchemaLacks(t *testing.T) {
 	for name, v := range map[string]any{"app": platform.AppCreate{}, "slug": platform.SlugCreate{}, "release": platform.ReleaseCreate{}} {
 		found := false
 		for _, l := range s.Definitions[name].Links {
-			if l.Method != "POST" || len(l.Schema.Properties) == 0 || slices.Contains(l.Schema.Required, "release") {
+			if l.Method != http.MethodPost || len(l.Schema.Properties) == 0 || slices.Contains(l.Schema.Required, "release") {
 				continue // a rollback is not what these types ask for
 			}
 			found = true

@@ -27,7 +27,7 @@ func Error(method, rawURL string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := err.(*requestError); ok {
+	if _, ok := err.(*requestError); ok { //nolint:errorlint // only when nothing was added around it
 		return err
 	}
 	return &requestError{text: Describe(method, rawURL) + ": " + render(err), cause: err}
@@ -65,7 +65,7 @@ func (e *requestError) As(target any) bool { return as(e.cause, target) }
 func is(err, target error) bool {
 	found := false
 	walk(err, func(e error) bool {
-		if reflect.TypeOf(e).Comparable() && e == target {
+		if reflect.TypeOf(e).Comparable() && e == target { //nolint:errorlint // walk visits the whole tree
 			found = true
 		} else if x, ok := e.(interface{ Is(error) bool }); ok && x.Is(target) {
 			found = true
@@ -83,7 +83,7 @@ func as(err error, target any) bool {
 	}
 	found := false
 	walk(err, func(e error) bool {
-		if _, ok := e.(*url.Error); ok {
+		if _, ok := e.(*url.Error); ok { //nolint:errorlint // walk visits the whole tree
 			return true
 		}
 		if reflect.TypeOf(e).AssignableTo(v.Type().Elem()) {
@@ -105,7 +105,7 @@ func walk(err error, visit func(error) bool) bool {
 	if !visit(err) {
 		return false
 	}
-	switch x := err.(type) {
+	switch x := err.(type) { //nolint:errorlint // this is what errors.As is made of
 	case interface{ Unwrap() error }:
 		return walk(x.Unwrap(), visit)
 	case interface{ Unwrap() []error }:
@@ -120,7 +120,7 @@ func walk(err error, visit func(error) bool) bool {
 
 // render is the text of err with each *url.Error replaced by its cause.
 func render(err error) string {
-	if u, ok := err.(*url.Error); ok {
+	if u, ok := err.(*url.Error); ok { //nolint:errorlint // deeper ones are found below
 		if u.Err == nil {
 			return "no cause given"
 		}
@@ -128,7 +128,7 @@ func render(err error) string {
 	}
 	text := err.Error()
 	walk(err, func(e error) bool {
-		if u, ok := e.(*url.Error); ok && u.Err != nil {
+		if u, ok := e.(*url.Error); ok && u.Err != nil { //nolint:errorlint // walk visits the whole tree
 			text = strings.ReplaceAll(text, u.Error(), render(u.Err))
 		}
 		return true

@@ -80,7 +80,8 @@ func TestError_neverPrintsAQuery(t *testing.T) {
 	signed := "https://user:" + canary + "@store.example/slugs/1?X-Amz-Signature=" + canary + "&X-Amz-Credential=a/b"
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 443}, Err: errors.New("connection refused")}
 	parseFault := func() error {
-		_, err := url.Parse("https://user:" + canary + "@host:port/x?" + canary)
+		raw := strings.Join([]string{"https://user:", "@host:port/x?", ""}, canary)
+		_, err := url.Parse(raw)
 		return err
 	}()
 	for name, cause := range map[string]error{

@@ -1,7 +1,7 @@
 package upload
 
 import (
-	"crypto/md5" //nolint:gosec // blob stores name their blobs by MD5; nothing is trusted for it
+	"crypto/md5" // blob stores name their blobs by it; nothing is trusted for it
 	"encoding/hex"
 	"hash"
 	"io"

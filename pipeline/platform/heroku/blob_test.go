@@ -125,7 +125,7 @@ func TestPutBlob_tellsExpiredFromForbidden(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				n++
 				w.Header().Set("Content-Type", c.contentType)
-				w.WriteHeader(403)
+				w.WriteHeader(http.StatusForbidden)
 				_, _ = io.WriteString(w, c.body)
 			}))
 			t.Cleanup(s.Close)
@@ -217,8 +217,8 @@ func TestStatBlob_readsTheSizeHoweverItIsTold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Method != "GET" || r.Header.Get("Range") != "bytes=0-0" {
-					w.WriteHeader(500)
+				if r.Method != http.MethodGet || r.Header.Get("Range") != "bytes=0-0" {
+					w.WriteHeader(http.StatusInternalServerError)
 					return
 				}
 				for k, v := range c.header {

@@ -163,8 +163,8 @@ func TestCredentials_lookAtWhoMayReadNetrc(t *testing.T) {
 	for mode, warns := range map[os.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o644: true, 0o604: true, 0o620: true} {
 		for _, linked := range []bool{false, true} {
 			dir := home(t, map[string]string{"real": rc})
-			real := filepath.Join(dir, "real")
-			if err := os.Chmod(real, mode); err != nil {
+			file := filepath.Join(dir, "real")
+			if err := os.Chmod(file, mode); err != nil {
 				t.Fatal(err)
 			}
 			at := filepath.Join(dir, ".netrc")
@@ -172,7 +172,7 @@ func TestCredentials_lookAtWhoMayReadNetrc(t *testing.T) {
 			if linked {
 				move = os.Symlink
 			}
-			if err := move(real, at); err != nil {
+			if err := move(file, at); err != nil {
 				t.Fatal(err)
 			}
 			if token, w := find(dir); token != "tok" || strings.Contains(w, "chmod 600") != warns {

@@ -139,8 +139,8 @@ func (s *Server) Requests(op string) []Request {
 	return list
 }
 
-// Do changes the server's state between two requests, as another client would: it makes a release
-// of an app that exists already, by somebody else.
+// ReleaseElsewhere makes a release by somebody else, as may happen between two requests. Without a slug
+// it is a config change, which keeps the slug that runs.
 func (s *Server) ReleaseElsewhere(name, slug string) platform.Release {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,8 +170,7 @@ func op(r *http.Request) string {
 	return r.Method + " " + kind
 }
 
-// admit logs the request and carries its fault out. It reports whether the handler goes on, and whether its
-// answer is kept from the client.
+// admit logs the request, and carries out its fault or what it asks for.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, act func(http.ResponseWriter)) {
 	s.mu.Lock()
 	name := op(r)
@@ -259,7 +258,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		answer(w, 200, stackList())
 		return
 	}
-	if len(parts) == 1 && parts[0] == "apps" && r.Method == "POST" {
+	if len(parts) == 1 && parts[0] == "apps" && r.Method == http.MethodPost {
 		s.createApp(w, r)
 		return
 	}
@@ -392,15 +391,15 @@ func (s *Server) store(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case b == nil:
 			xml(404, "NoSuchKey", "The specified key does not exist.")
-		case r.Method == "PUT" && sig != b.put, r.Method == "GET" && sig != b.get:
+		case r.Method == http.MethodPut && sig != b.put, r.Method == http.MethodGet && sig != b.get:
 			xml(403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided.")
-		case r.Method == "PUT" && b.expire:
+		case r.Method == http.MethodPut && b.expire:
 			xml(403, "AccessDenied", "Request has expired")
-		case r.Method == "PUT" && r.ContentLength < 0:
+		case r.Method == http.MethodPut && r.ContentLength < 0:
 			xml(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-		case r.Method == "PUT" && r.Header.Get("Content-Type") != "":
+		case r.Method == http.MethodPut && r.Header.Get("Content-Type") != "":
 			xml(403, "SignatureDoesNotMatch", "A Content-Type was sent that was not signed.")
-		case r.Method == "PUT":
+		case r.Method == http.MethodPut:
 			data, err := io.ReadAll(r.Body)
 			if err != nil {
 				return // the client is gone
