@@ -17,6 +17,12 @@ type grammar struct {
 
 	Validate validateCmd `cmd:"" help:"Check slug.yaml and show every fault."`
 	Schema   schemaCmd   `cmd:"" help:"Print the JSON schema of slug.yaml."`
+	Lock     lockCmd     `cmd:"" help:"Resolve the runtimes and pin them in slug.lock."`
+	Plan     planCmd     `cmd:"" help:"Show what apply would do."`
+	Apply    applyCmd    `cmd:"" help:"Make the slug and release it."`
+	Build    buildCmd    `cmd:"" help:"Make the slug, and no more."`
+	Releases releasesCmd `cmd:"" help:"List the app's releases."`
+	Platform platformCmd `cmd:"" help:"Serve the embedded platform on this machine."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 

@@ -243,7 +243,7 @@ func (p *Platform) dropSlugs(tx *bolt.Tx, app appRecord, files []string) ([]stri
 // The words of the names that apps get when nobody gives one.
 var (
 	adjectives = []string{"autumn", "calm", "clear", "cold", "deep", "early", "fading", "gentle", "high", "icy", "late", "mellow", "misty", "north", "pale", "quiet", "serene", "silent", "still", "wild"}
-	nouns      = []string{"bay", "beach", "brook", "cliff", "coast", "dawn", "delta", "fjord", "glade", "grove", "harbor", "island", "lake", "meadow", "peak", "plain", "reef", "ridge", "shore", "spring"}
+	nouns      = []string{"bay", "beach", "brook", "cliff", "coast", "dawn", "delta", "fjord", "glade", "grove", "haven", "island", "lake", "meadow", "peak", "plain", "reef", "ridge", "shore", "spring"}
 )
 
 func randomName() string {

@@ -235,7 +235,7 @@ func TestRelease_switchesWithoutAFailedRequest(t *testing.T) {
 			}
 			text, _ := io.ReadAll(res.Body)
 			res.Body.Close()
-			if res.StatusCode != 200 {
+			if res.StatusCode != http.StatusOK {
 				failed <- fmt.Sprintf("%s %s", res.Status, text)
 				return
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -251,7 +252,8 @@ func actLate(next http.Handler, r *http.Request, after time.Duration) {
 		time.AfterFunc(after, func() {
 			// A handler that cuts its own connection has nothing left to cut.
 			defer func() {
-				if v := recover(); v != nil && v != http.ErrAbortHandler {
+				v := recover()
+				if err, isErr := v.(error); v != nil && !(isErr && errors.Is(err, http.ErrAbortHandler)) {
 					panic(v)
 				}
 			}()

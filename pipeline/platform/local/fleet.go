@@ -264,6 +264,9 @@ func (f *fleet) reconcile() time.Duration {
 	if err != nil {
 		wants = nil // the app is gone
 	}
+	if boots := f.p.opts.Boots; boots != nil && !boots(f.app, f.log.app) {
+		wants = nil
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ending {

@@ -28,7 +28,7 @@ func serveChild(dir string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	fmt.Println("ready")
+	fmt.Fprintln(os.Stdout, "ready")
 	select {}
 }
 
@@ -163,7 +163,7 @@ func TestKill_takesTheDynosAlongAndBringsThemBack(t *testing.T) {
 			return false
 		}
 		defer res.Body.Close()
-		return res.StatusCode == 200
+		return res.StatusCode == http.StatusOK
 	}
 	_, kill := startChild(t, dir)
 	eventually(t, "the dyno of the second process", up)

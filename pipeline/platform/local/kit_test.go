@@ -177,7 +177,7 @@ func checksum(b []byte) string {
 }
 
 // put uploads to a blob URL and answers the response.
-func put(t *testing.T, url string, body []byte, header ...string) *http.Response {
+func put(t *testing.T, url string, body []byte, header ...string) reply {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, url, bytes.NewReader(body))
 	if err != nil {
@@ -190,10 +190,24 @@ func put(t *testing.T, url string, body []byte, header ...string) *http.Response
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, _ := io.ReadAll(res.Body)
-	res.Body.Close()
-	res.Body = io.NopCloser(bytes.NewReader(text))
-	return res
+	return read(t, res)
+}
+
+// reply is a whole answer.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func read(t *testing.T, res *http.Response) reply {
+	t.Helper()
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{res.StatusCode, res.Header, string(text)}
 }
 
 // upload creates a slug with its blob.
@@ -201,8 +215,8 @@ func upload(t *testing.T, p *local.Platform, app string, types map[string]string
 	t.Helper()
 	text, h := call(t, p, "POST", "/apps/"+app+"/slugs", map[string]any{"process_types": types, "checksum": checksum(archive)}, 201)
 	slug := into[platform.Slug](t, text, h)
-	if res := put(t, slug.Blob.URL, archive); res.StatusCode != 200 {
-		t.Fatalf("PUT blob: %s", res.Status)
+	if res := put(t, slug.Blob.URL, archive); res.status != 200 {
+		t.Fatalf("PUT blob: %d %s", res.status, res.body)
 	}
 	return slug
 }

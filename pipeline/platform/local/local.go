@@ -58,6 +58,9 @@ type Options struct {
 	// RateLimit is the number of calls that an account has in hand; 75 come back in a minute.
 	// Default: 4,500, as on Heroku. Below zero there is no limit.
 	RateLimit int
+	// Boots, when set, says whether an app's dynos run in this process. The others are served
+	// without: a command that only looks need not boot anything. Default: all run.
+	Boots func(id, name string) bool
 	// Plain runs dynos without namespaces.
 	Plain bool
 	// Fault, when set, is asked about every request to the API and to the blob store.
@@ -339,6 +342,11 @@ func (p *Platform) BlobURL() string { return p.blobURL }
 // Token is the platform's only token. It is the same for the life of the data directory.
 func (p *Platform) Token() transport.Secret { return p.token }
 
+// Info is what platform.json tells other processes.
+func (p *Platform) Info() Info {
+	return Info{API: p.apiURL, Blob: p.blobURL, Token: p.token, PID: os.Getpid()}
+}
+
 // Dir is the absolute path of the data directory.
 func (p *Platform) Dir() string { return p.dir }
 
@@ -440,7 +448,8 @@ type infoDoc struct {
 }
 
 func (p *Platform) writeInfo() error {
-	text, err := json.MarshalIndent(infoDoc{API: p.apiURL, Blob: p.blobURL, Token: p.token.Reveal(), PID: os.Getpid()}, "", "  ")
+	i := p.Info()
+	text, err := json.MarshalIndent(infoDoc{API: i.API, Blob: i.Blob, Token: i.Token.Reveal(), PID: i.PID}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,8 @@ func (p *Platform) routes() http.Handler {
 		"GET /users/{user}":                  p.account,
 		"GET /account/rate-limits":           p.rateLimits,
 		"GET /oauth/authorizations":          p.emptyAuthorizations,
+
+		"GET " + awaitPath + "{app}": p.awaitWeb,
 	} {
 		mux.Handle(pattern, p.handle(fn))
 	}

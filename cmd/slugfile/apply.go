@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+)
+
+type applyCmd struct {
+	planningFlags
+	platformFlags
+	yesFlag
+	applyFlags
+}
+
+// Run makes the platform be what slug.yaml says. With nothing to do it does nothing, except
+// that the embedded platform boots what is released already.
+func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
+	if c.Stay && !c.Local {
+		return &usageError{msg: "--stay goes with --local", command: "slugfile apply"}
+	}
+	s, err := c.open(ctx, app)
+	if err != nil {
+		return err
+	}
+	s.inputs.Create = c.Create
+	s.view = c.view(app, c.JSON)
+	defer closing(s.view, &err)
+	logs := newForward(s.view)
+	conn, err := app.connect(ctx, c.platformFlags, local.Options{Log: logs.log, BootTimeout: bootTime, Boots: func(id, name string) bool { return s.name == id || s.name == name }}, s.view)
+	if err != nil {
+		return err
+	}
+	defer func() { err = firstError(err, conn.close(ctx)) }()
+
+	p, err := s.plan(ctx, conn)
+	if err != nil {
+		return err
+	}
+	if err := c.show(app, p); err != nil {
+		return err
+	}
+	if err := problems(p); err != nil {
+		return err
+	}
+	done := view.Applied{App: p.App}
+	if p.Changed {
+		if !c.Local && !c.Yes {
+			if err := app.confirm(ctx, "Apply this plan to "+p.App+"?"); err != nil {
+				return err
+			}
+		}
+		done, err = c.carryOut(ctx, s, conn, p)
+	} else {
+		done, err = c.unchanged(ctx, conn, p)
+	}
+	if err != nil {
+		return err
+	}
+	if conn.local {
+		if err := conn.awaitWeb(ctx, p.App); err != nil {
+			return err
+		}
+	}
+	if err := c.tell(app, conn, done); err != nil {
+		return err
+	}
+	if conn.own != nil && (c.Stay || app.OutTerminal) {
+		logs.start()
+		<-ctx.Done() // being interrupted is how this ends
+	}
+	return nil
+}
+
+// show prints the plan before anything is done.
+func (c *applyCmd) show(app *App, p plan.Plan) error {
+	if c.JSON {
+		return view.WriteLine(app.Out, view.Planned{Plan: p})
+	}
+	if c.Quiet {
+		return nil
+	}
+	return view.Plan(app.Out, p, view.PlanOptions{Style: app.outStyle(), Verbose: c.Verbose > 0})
+}
+
+// carryOut runs the five stages.
+func (c *applyCmd) carryOut(ctx context.Context, s *session, conn *connection, p plan.Plan) (view.Applied, error) {
+	run := s.pipeline(conn.platform)
+	built, err := s.build(ctx, run, p)
+	if err != nil {
+		return view.Applied{}, err
+	}
+	up, rel, err := run.Publish(ctx, p.Work, built.Slug)
+	if err != nil {
+		return view.Applied{}, err
+	}
+	address := rel.WebURL
+	if address == "" {
+		if address, err = webURL(ctx, conn.platform, p.App); err != nil {
+			return view.Applied{}, err
+		}
+	}
+	return view.Applied{
+		App:     p.App,
+		Release: view.AppliedRelease{ID: rel.ID, Version: rel.Version},
+		Slug:    view.AppliedSlug{ID: up.SlugID, Checksum: built.Slug.Digest.Checksum(), Size: built.Slug.Size},
+		WebURL:  address,
+		Changed: true,
+	}, nil
+}
+
+// unchanged tells of the release that runs already.
+func (c *applyCmd) unchanged(ctx context.Context, conn *connection, p plan.Plan) (view.Applied, error) {
+	done := view.Applied{App: p.App}
+	address, err := webURL(ctx, conn.platform, p.AppID)
+	if err != nil {
+		return done, err
+	}
+	done.WebURL = address
+	if now := p.Current; now != nil {
+		done.Release = view.AppliedRelease{ID: now.ID, Version: now.Version}
+		done.Slug = view.AppliedSlug{ID: now.SlugID, Checksum: now.Checksum}
+		slug, err := conn.platform.Slug(ctx, p.AppID, now.SlugID)
+		if err != nil {
+			return done, fmt.Errorf("look at the slug of v%d: %w", now.Version, err)
+		}
+		if slug.Size != nil {
+			done.Slug.Size = *slug.Size
+		}
+	}
+	return done, nil
+}
+
+// tell prints the result.
+func (c *applyCmd) tell(app *App, conn *connection, done view.Applied) error {
+	if c.JSON {
+		return view.WriteLine(app.Out, done)
+	}
+	if err := view.WriteApplied(app.Out, done, conn.local, app.outStyle()); err != nil {
+		return err
+	}
+	return app.flush()
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/platform/heroku"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+	"github.com/slugfile/slugfile/pipeline/transport"
+)
+
+// connection is a platform that can be used.
+type connection struct {
+	platform platform.Platform
+	// local is set for the embedded platform.
+	local bool
+	// info is where the embedded platform runs.
+	info local.Info
+	// own is the embedded platform of this process, nil when another one's is used.
+	own *local.Platform
+}
+
+// connect finds the platform that the flags name. sink is told of retries and warnings.
+func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, sink event.Sink) (*connection, error) {
+	if !f.Local {
+		client, err := a.herokuClient(ctx, f.API, sink)
+		return &connection{platform: client}, err
+	}
+	dir, err := a.platformDir("")
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{local: true}
+	info, running := local.Discover(dir)
+	if !running {
+		o.Listen = "127.0.0.1:0"
+		if c.own, err = local.Open(dir, o); err != nil {
+			return nil, err
+		}
+		if err := c.own.Start(ctx); err != nil {
+			return nil, err
+		}
+		info = c.own.Info()
+	}
+	c.info = info
+	a.Redactor.Add(info.Token.Reveal())
+	c.platform = heroku.New(a.herokuOptions(info.API, info.Token, sink))
+	return c, nil
+}
+
+// noApp boots nothing: for commands that only look.
+func noApp(string, string) bool { return false }
+
+// close ends the embedded platform of this process: its dynos get SIGTERM.
+func (c *connection) close(ctx context.Context) error {
+	if c.own == nil {
+		return nil
+	}
+	return c.own.Close(context.WithoutCancel(ctx))
+}
+
+// herokuClient logs in to the platform at api, which is Heroku's when it is empty.
+func (a *App) herokuClient(ctx context.Context, api string, sink event.Sink) (*heroku.Client, error) {
+	if api == "" {
+		api = heroku.DefaultURL
+	}
+	token, _, warnings, err := heroku.Credentials(ctx, heroku.CredentialOptions{Env: a.Env, Home: a.Env["HOME"], Origin: api})
+	for _, w := range warnings {
+		sink.Emit(event.Warning{Message: w})
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.Redactor.Add(token.Reveal())
+	return heroku.New(a.herokuOptions(api, token, sink)), nil
+}
+
+func (a *App) herokuOptions(api string, token transport.Secret, sink event.Sink) heroku.Options {
+	return heroku.Options{
+		BaseURL: api, Token: token, UserAgent: a.userAgent(),
+		Retry: func(op string, attempt int, wait time.Duration, err error) {
+			sink.Emit(event.Retry{Subject: op, Attempt: attempt, Wait: wait, Error: err.Error()})
+		},
+		Warn:  func(text string) { sink.Emit(event.Warning{Subject: hostOf(api), Message: text}) },
+		Learn: a.Redactor.Add,
+	}
+}
+
+func hostOf(api string) string {
+	if u, err := url.Parse(api); err == nil {
+		return u.Host
+	}
+	return api
+}
+
+// platformDir is the data directory of the embedded platform: the flag, SLUGFILE_DATA, or
+// the user's data directory.
+func (a *App) platformDir(flag string) (string, error) {
+	if flag == "" {
+		flag = a.Env["SLUGFILE_DATA"]
+	}
+	if flag != "" {
+		return a.abs(flag), nil
+	}
+	d, err := a.dirs()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(d.Data, "platform"), nil
+}
+
+// bootTime is how long a web process may take to answer, on the embedded platform as on Heroku.
+const bootTime = 60 * time.Second
+
+// awaitWeb waits until the app's web process answers. An app without one has nothing to wait for.
+func (c *connection) awaitWeb(ctx context.Context, app string) error {
+	// The platform gives up after the boot time; the rest is for its answer.
+	ctx, cancel := context.WithTimeout(ctx, bootTime+10*time.Second)
+	defer cancel()
+	err := local.AwaitWeb(ctx, c.info, app)
+	if errors.Is(err, local.ErrNoWeb) {
+		return nil
+	}
+	return err
+}
+
+// forward shows the log of the embedded platform's apps, when it is open.
+type forward struct {
+	open chan struct{}
+	view view.View
+}
+
+func newForward(v view.View) *forward { return &forward{make(chan struct{}), v} }
+
+// log is for local.Options.Log.
+func (f *forward) log(app, line string) {
+	select {
+	case <-f.open:
+		f.view.Emit(event.Output{Stage: event.Release, Subject: app, Line: line})
+	default:
+	}
+}
+
+func (f *forward) start() { close(f.open) }
+
+// webURL is the app's address, or empty.
+func webURL(ctx context.Context, p platform.Platform, app string) (string, error) {
+	a, err := p.App(ctx, app)
+	if err != nil {
+		return "", fmt.Errorf("look at app %s: %w", app, err)
+	}
+	if a.WebURL == nil {
+		return "", nil
+	}
+	return *a.WebURL, nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/store"
+)
+
+type lockCmd struct {
+	projectFlags
+	fetchFlags
+	progressFlags
+	lockFlags
+	Runtimes []string `arg:"" optional:"" name:"runtime" help:"Pin these runtimes only."`
+}
+
+// Run writes slug.lock, and is the only one that does.
+func (c *lockCmd) Run(ctx context.Context, app *App) (err error) {
+	mirrors, err := parseMirrors(c.Mirror)
+	if err != nil {
+		return err
+	}
+	d, err := app.dirs()
+	if err != nil {
+		return err
+	}
+	p, err := app.load(ctx, loadOptions{projectFlags: c.projectFlags})
+	if err != nil {
+		return err
+	}
+	s, err := store.Open(d.Cache)
+	if err != nil {
+		return err
+	}
+	v := c.view(app, false)
+	stage := &fetch.Stage{
+		Store: s, Mirrors: mirrors, Sink: v,
+		Options: fetch.Options{UserAgent: app.userAgent()},
+	}
+	pinned, err := stage.Pin(ctx, p.Dir, p.File.Runtimes, p.Lock, fetch.PinOptions{Update: c.Update, Sums: c.Sums, Names: c.Runtimes})
+	if err = firstError(err, v.Close()); err != nil {
+		return err
+	}
+	// No runtime needs a pin: an empty file would only ask to be explained.
+	if p.Lock != nil || len(pinned.Lock.Pins) > 0 {
+		if err := writeWhole(p.LockPath, pinned.Lock.Bytes()); err != nil {
+			return err
+		}
+	}
+	return view.Pinned(app.Out, p.LockShown, pinned.Changes, app.outStyle())
+}
+
+// writeWhole replaces a file of the user's: the old one or the new one is there, never half.
+func writeWhole(path string, text []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // it is gone after the rename
+	_, err = f.Write(text)
+	err = firstError(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

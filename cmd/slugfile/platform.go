@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+)
+
+type platformCmd struct {
+	serveFlags
+}
+
+// Run serves the embedded platform until it is interrupted.
+func (c *platformCmd) Run(ctx context.Context, app *App) error {
+	dir, err := app.platformDir(c.Data)
+	if err != nil {
+		return err
+	}
+	v := progressFlags{Progress: "plain"}.view(app, false)
+	logs := newForward(v)
+	p, err := local.Open(dir, local.Options{Listen: c.Listen, Log: logs.log})
+	if err != nil {
+		return err
+	}
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	logs.start()
+	if err := view.Platform(app.Out, p.Info(), p.Dir(), app.outStyle()); err != nil {
+		return firstError(err, p.Close(context.WithoutCancel(ctx)))
+	}
+	if err := app.flush(); err != nil {
+		return firstError(err, p.Close(context.WithoutCancel(ctx)))
+	}
+	<-ctx.Done() // being interrupted is how this ends
+	return firstError(p.Close(context.WithoutCancel(ctx)), v.Close())
+}

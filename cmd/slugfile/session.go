@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline"
+	"github.com/slugfile/slugfile/pipeline/archive"
+	"github.com/slugfile/slugfile/pipeline/compile"
+	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/observe"
+	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/release"
+	"github.com/slugfile/slugfile/pipeline/store"
+	"github.com/slugfile/slugfile/pipeline/upload"
+)
+
+// buildFlagsShared are the flags of every command that makes a plan.
+type planningFlags struct {
+	projectFlags
+	appFlag
+	stackFlag
+	fetchFlags
+	progressFlags
+	jsonFlag
+}
+
+// session is what plan, apply and build share: what the user committed, the store, and where
+// events go.
+type session struct {
+	app     *App
+	dirs    dirs
+	project *project
+	inputs  plan.Inputs
+	store   *store.Store
+	mirrors []fetch.Mirror
+	view    view.View
+	// app name of the flag, or of slug.yaml
+	name string
+}
+
+// open reads the project and its source tree. outputs are files that this run writes; when
+// they lie in the source tree they are no part of it.
+func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*session, error) {
+	s := &session{app: app}
+	var err error
+	if s.mirrors, err = parseMirrors(f.Mirror); err != nil {
+		return nil, err
+	}
+	if s.dirs, err = app.dirs(); err != nil {
+		return nil, err
+	}
+	app.Git = func(ctx context.Context, dir string) (map[string]string, error) {
+		g, err := observe.Git(ctx, dir, app.Env)
+		if err != nil || g.SHA == "" {
+			return nil, err
+		}
+		return map[string]string{"sha": g.SHA, "short": g.SHA[:7], "branch": g.Branch}, nil
+	}
+	s.project, err = app.load(ctx, loadOptions{projectFlags: f.projectFlags, App: f.App, Stack: f.Stack, Pinned: true})
+	if err != nil {
+		return nil, err
+	}
+	s.name = s.project.File.App
+	if s.inputs, err = app.inputs(ctx, s.project, outputs); err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(s.dirs.Cache); err != nil {
+		return nil, err
+	}
+	app.hidePassed(s.project)
+	return s, nil
+}
+
+// inputs reads the source tree and puts together what a plan is made of.
+func (a *App) inputs(ctx context.Context, p *project, outputs []string) (plan.Inputs, error) {
+	in := plan.Inputs{File: p.File, Lock: p.Lock, Epoch: plan.DefaultEpoch, OS: runtime.GOOS, Arch: runtime.GOARCH}
+	if text := a.Env["SOURCE_DATE_EPOCH"]; text != "" {
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			return in, &usageError{msg: fmt.Sprintf("SOURCE_DATE_EPOCH is %q: must be a number of seconds since 1970", text)}
+		}
+		in.Epoch = n
+	}
+	o := observe.SourceOptions{Env: a.Env, Exclude: []string{filepath.Base(p.Path), lockName}}
+	for _, step := range p.File.Build {
+		o.Outputs = append(o.Outputs, step.Outputs...)
+	}
+	for _, r := range p.File.Runtimes {
+		if r.Path != "" {
+			o.Exclude = append(o.Exclude, r.Path)
+		}
+	}
+	for _, out := range outputs {
+		if rel, err := filepath.Rel(p.Dir, a.abs(out)); err == nil && filepath.IsLocal(rel) {
+			o.Exclude = append(o.Exclude, filepath.ToSlash(rel))
+		}
+	}
+	for _, f := range p.File.Files {
+		o.IncludeSecrets = append(o.IncludeSecrets, f.IncludeSecrets...)
+	}
+	var err error
+	source, withheld, git, faults, err := observe.Source(ctx, p.Dir, o)
+	if err != nil {
+		return in, err
+	}
+	in.Source, in.Withheld, in.Git = source, withheld, git
+	faults = append(faults, plan.Check(in)...)
+	faults.Sort()
+	return in, faults.Err()
+}
+
+// hidePassed keeps the values that pass_env hands to steps out of everything that is written.
+func (a *App) hidePassed(p *project) {
+	for _, step := range p.File.Build {
+		for _, name := range step.PassEnv {
+			a.Redactor.Add(a.Env[name])
+		}
+	}
+}
+
+func parseMirrors(list []string) ([]fetch.Mirror, error) {
+	var out []fetch.Mirror
+	for _, text := range list {
+		m, err := fetch.ParseMirror(text)
+		if err != nil {
+			return nil, &usageError{msg: "--mirror: " + err.Error()}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// plan looks at the world and decides. c is nil when no platform takes part.
+func (s *session) plan(ctx context.Context, c *connection) (plan.Plan, error) {
+	o := observe.Options{
+		App: s.name, Store: s.store, Inputs: &s.inputs, Path: s.app.Env["PATH"], Now: s.app.Now().Unix(),
+	}
+	if c != nil {
+		if s.name == "" {
+			return plan.Plan{}, &usageError{msg: `no app is named: add "app:" to ` + s.project.Shown + " or give -a"}
+		}
+		o.Platform, o.Local = c.platform, c.local
+	}
+	seen, err := observe.World(ctx, o)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	return plan.Build(s.inputs, seen), nil
+}
+
+// problems is the error of a plan that must not be carried out.
+func problems(p plan.Plan) error {
+	if len(p.Problems) == 0 {
+		return nil
+	}
+	return &refusedError{p.Problems}
+}
+
+// refusedError says why a plan cannot be carried out.
+type refusedError struct{ problems []plan.Problem }
+
+func (e *refusedError) Error() string {
+	lines := make([]string, len(e.problems))
+	for i, p := range e.problems {
+		lines[i] = p.Message
+	}
+	return "this plan cannot be applied: " + strings.Join(lines, "; ")
+}
+
+// Hint is what to do about the first problem.
+func (e *refusedError) Hint() string { return e.problems[0].Hint }
+
+// pipeline puts the five stages together. platform is nil for build.
+func (s *session) pipeline(p platform.Platform) *pipeline.Pipeline {
+	sink := event.Sink(s.view)
+	return &pipeline.Pipeline{
+		Fetch: &fetch.Stage{
+			Store: s.store, Mirrors: s.mirrors, Sink: sink,
+			Options: fetch.Options{UserAgent: s.app.userAgent()},
+		},
+		Compile: &compile.Stage{Store: s.store, Sink: sink, Env: s.app.Env, Redact: s.app.Redactor.String, Home: filepath.Join(s.dirs.Cache, "home")},
+		Archive: &archive.Stage{Store: s.store, Sink: sink},
+		Upload:  &upload.Stage{Platform: p, Store: s.store, Sink: sink},
+		Release: &release.Stage{Platform: p, Sink: sink},
+		Sink:    sink,
+		Now:     s.app.Now,
+	}
+}
+
+// build makes the slug of a plan and remembers what it was made of, for later plans.
+func (s *session) build(ctx context.Context, run *pipeline.Pipeline, p plan.Plan) (pipeline.Built, error) {
+	b, err := run.Build(ctx, p.Work)
+	if err != nil || p.Work.Archive.Known != nil {
+		return b, err
+	}
+	record := plan.NewRecord(s.inputs, p.Stack, b.Slug, b.Tree)
+	return b, s.store.PutRef("record", b.Slug.Digest.String(), record)
+}
+
+func (a *App) userAgent() string { return name + "/" + a.Version }
+
+// confirm asks on a terminal. Where there is none, silence is not a yes.
+func (a *App) confirm(ctx context.Context, question string) error {
+	if !a.InTerminal || !a.ErrTerminal {
+		return &usageError{msg: "there is no terminal to ask on: read the plan, then add -y"}
+	}
+	if _, err := fmt.Fprintf(a.Err, "%s [y/N] ", question); err != nil {
+		return err
+	}
+	if err := a.flush(); err != nil {
+		return err
+	}
+	answer := make(chan string, 1)
+	go func() {
+		// One byte at a time: nothing after the line may be swallowed. A goroutine, because a
+		// read from a terminal cannot be interrupted; it ends with the process.
+		var line []byte
+		b := make([]byte, 1)
+		for {
+			n, err := a.In.Read(b)
+			if n == 1 && b[0] != '\n' {
+				line = append(line, b[0])
+			}
+			if err != nil || n == 1 && b[0] == '\n' {
+				answer <- string(line)
+				return
+			}
+		}
+	}()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case text := <-answer:
+		if yes := []string{"y", "yes"}; slices.Contains(yes, strings.ToLower(strings.TrimSpace(text))) {
+			return nil
+		}
+		return errors.New("nothing was done: the answer was not yes")
+	}
+}
+
+// environ is the environment as os/exec wants it, sorted.
+func (a *App) environ() []string {
+	out := make([]string, 0, len(a.Env))
+	for _, k := range slices.Sorted(maps.Keys(a.Env)) {
+		out = append(out, k+"="+a.Env[k])
+	}
+	return out
+}
+
+// wait sleeps unless ctx ends first.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}
