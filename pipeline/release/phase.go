@@ -45,7 +45,9 @@ func (s *Stage) follow(ctx context.Context, step plan.Release, rel platform.Rele
 			case ended:
 				streaming = false
 			case ctx.Err() != nil:
-			case err != nil && !errors.Is(err, platform.ErrNotFound) && !lines.any && !warned:
+			case errors.Is(err, platform.ErrNotFound), errors.Is(err, transport.ErrStalled):
+				// The dyno is starting, or works in silence.
+			case err != nil && !lines.any && !warned:
 				// One word is enough: the status decides, and the stream is tried again.
 				s.warn(err.Error())
 				warned = true

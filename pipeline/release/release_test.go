@@ -400,6 +400,21 @@ func (b broken) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func TestStage_leavesASilentReleasePhaseInPeace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, map[string]string{"release": "echo x"})
+	w.stage.Platform = &stream{Platform: w.stage.Platform, open: func(n int) (io.ReadCloser, error) {
+		if n < 3 {
+			return nil, fmt.Errorf("read output: %w", transport.ErrStalled)
+		}
+		return io.NopCloser(strings.NewReader("done\n")), nil
+	}}
+	_, err := w.run(t)
+	if lines, warnings := w.rec.lines(); err != nil || fmt.Sprint(lines) != "[done]" || len(warnings) != 0 {
+		t.Errorf("%v, lines %q, warnings %q", err, lines, warnings)
+	}
+}
+
 func TestStage_cutsOutputIntoLines(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 25_000)
