@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,10 +50,10 @@ func startChild(t *testing.T, dir string) (local.Info, func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := func() {
-		_ = cmd.Process.Kill() // gone already when the test has killed it
+	kill := sync.OnceFunc(func() {
+		_ = cmd.Process.Kill() // it may be gone already
 		_ = cmd.Wait()         // it was killed, and says so
-	}
+	})
 	t.Cleanup(kill)
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
 		t.Fatalf("the platform says %q, %v", line, err)
