@@ -51,11 +51,12 @@ func (p *properties) UnmarshalJSON(b []byte) error {
 }
 
 // Markdown is the reference of slug.yaml, made from the schema: one table for the top
-// level and one for each kind of entry.
-func Markdown() ([]byte, error) {
+// level and one for each kind of entry. It panics when the embedded schema is not the
+// one that gen writes: that is a fault of the program.
+func Markdown() []byte {
 	var root object
 	if err := json.Unmarshal(JSON(), &root); err != nil {
-		return nil, fmt.Errorf("read %s: %w", local, err)
+		panic(fmt.Sprintf("read %s: %v", local, err))
 	}
 	var b strings.Builder
 	root.table(&b)
@@ -68,12 +69,12 @@ func Markdown() ([]byte, error) {
 	} {
 		def, ok := root.Defs[section.def]
 		if !ok {
-			return nil, fmt.Errorf("read %s: no definition %q", local, section.def)
+			panic(fmt.Sprintf("read %s: no definition %q", local, section.def))
 		}
 		fmt.Fprintf(&b, "\n#### %s\n\n%s\n\n", section.title, cell(def.Description))
 		def.table(&b)
 	}
-	return []byte(b.String()), nil
+	return []byte(b.String())
 }
 
 func (o object) table(b *strings.Builder) {

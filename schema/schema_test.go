@@ -144,10 +144,7 @@ func TestValidate_explainsTheBranchOfTheRightTypeInAUnion(t *testing.T) {
 
 func TestMarkdown_namesEveryProperty(t *testing.T) {
 	t.Parallel()
-	b, err := Markdown()
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := Markdown()
 	each(document(t), "", func(path string, o map[string]any) {
 		properties, _ := o["properties"].(map[string]any)
 		for name := range properties {

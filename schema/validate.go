@@ -151,11 +151,15 @@ func (m *mapper) namesOf(rule map[string]any, path string, n *yamlnode.Node) {
 	properties, _ := rule["properties"].(map[string]any)
 	others, _ := rule["additionalProperties"].(map[string]any)
 	name, _ := rule["propertyNames"].(map[string]any)
-	pattern, err := regexp.Compile(words(name, "pattern", ""))
+	var pattern *regexp.Regexp
+	if text, ok := name["pattern"].(string); ok {
+		// The compiler of the schema has accepted the pattern already.
+		pattern = regexp.MustCompile(text)
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		at := yamlnode.Key(path, key.Value)
-		if err == nil && !pattern.MatchString(key.Value) {
+		if pattern != nil && !pattern.MatchString(key.Value) {
 			m.fault(key, at, fmt.Sprintf("the name %s %s", short(key.Value), words(name, "x-message", "must match "+pattern.String())), "")
 		}
 		if of, ok := properties[key.Value].(map[string]any); ok {

@@ -39,7 +39,8 @@ func TestText_putsTheCaretUnderTheColumn(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			column := len([]rune(tc.snippet[:strings.Index(tc.snippet, tc.at)])) + 1
+			before, _, _ := strings.Cut(tc.snippet, tc.at)
+			column := len([]rune(before)) + 1
 			text := diag.Diagnostic{Pos: diag.Pos{File: "f", Line: 1, Column: column}, Message: "m", Snippet: tc.snippet}.Text()
 			lines := strings.Split(text, "\n")
 			caret := len([]rune(lines[2])) - 1
