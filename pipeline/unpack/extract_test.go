@@ -170,7 +170,7 @@ func TestExtract_readsWhatCommonToolsWrite(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(p, bytes.Repeat([]byte(name), 5000), mode); err != nil {
+		if err := os.WriteFile(p, bytes.Repeat([]byte(name), 4000), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -191,7 +191,7 @@ func TestExtract_readsWhatCommonToolsWrite(t *testing.T) {
 			out := filepath.Join(base, "made")
 			script := strings.ReplaceAll(command, "OUT", out)
 			if command == "xz-mt" {
-				script = "tar -cf - top | xz -T2 --block-size=4096 -9 > " + out
+				script = "tar -cf - top | xz -T2 --block-size=262144 > " + out
 			}
 			if strings.HasPrefix(command, "zip") {
 				script = strings.ReplaceAll(script, out, out+".zip") + " && mv " + out + ".zip " + out

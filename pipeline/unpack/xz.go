@@ -18,6 +18,7 @@ type xzGuard struct {
 	left  int // bytes of the current piece that may be passed on
 	check int // bytes of the check after each block
 	block int // bytes of LZMA2 data of this block, for its padding
+	dicts uint64
 	err   error
 }
 
@@ -33,6 +34,8 @@ const (
 const (
 	xzStreamHeader = 12
 	lzma2Filter    = 0x21
+	// maxDictionaries is ten times what xz -9 -T0 needs for 2 GiB.
+	maxDictionaries = 8 << 30
 )
 
 func (g *xzGuard) Read(p []byte) (int, error) {
@@ -87,8 +90,13 @@ func (g *xzGuard) nextBlock() error {
 	if err != nil {
 		return cut(err)
 	}
-	if err := checkBlockHeader(head); err != nil {
+	dict, err := checkBlockHeader(head)
+	if err != nil {
 		return err
+	}
+	// The decoder makes a new dictionary for every block, so many small blocks cost time.
+	if g.dicts += dict; g.dicts > maxDictionaries {
+		return fmt.Errorf("xz: the blocks ask for dictionaries of more than %d bytes together, the limit", int64(maxDictionaries))
 	}
 	g.left, g.state, g.block = size, xzChunk, 0
 	return nil
@@ -129,39 +137,39 @@ func (g *xzGuard) nextChunk() error {
 
 var errXzHeader = errors.New("xz: damaged block header")
 
-// checkBlockHeader reads the filters of a block and limits the dictionary.
-func checkBlockHeader(head []byte) error {
+// checkBlockHeader reads the filters of a block and limits the dictionary, whose size it returns.
+func checkBlockHeader(head []byte) (dict uint64, err error) {
 	flags, rest := head[1], head[2:]
 	for _, bit := range []byte{0x40, 0x80} { // compressed and uncompressed size
 		if flags&bit != 0 {
 			var ok bool
 			if _, rest, ok = xzNumber(rest); !ok {
-				return errXzHeader
+				return 0, errXzHeader
 			}
 		}
 	}
 	for range flags&3 + 1 {
 		id, after, ok := xzNumber(rest)
 		if !ok {
-			return errXzHeader
+			return 0, errXzHeader
 		}
 		n, after, ok := xzNumber(after)
 		if !ok || n > uint64(len(after)) {
-			return errXzHeader
+			return 0, errXzHeader
 		}
 		props := after[:n]
 		rest = after[n:]
 		if id != lzma2Filter {
-			return fmt.Errorf("xz: filter 0x%x is not supported", id)
+			return 0, fmt.Errorf("xz: filter 0x%x is not supported", id)
 		}
 		if len(props) != 1 || props[0] > 40 {
-			return errXzHeader
+			return 0, errXzHeader
 		}
-		if dict := dictionary(props[0]); dict > maxWindow {
-			return fmt.Errorf("xz: the file asks for a dictionary of %d bytes, over the limit of %d", dict, maxWindow)
+		if dict = dictionary(props[0]); dict > maxWindow {
+			return 0, fmt.Errorf("xz: the file asks for a dictionary of %d bytes, over the limit of %d", dict, maxWindow)
 		}
 	}
-	return nil
+	return dict, nil
 }
 
 func dictionary(bits byte) uint64 {
