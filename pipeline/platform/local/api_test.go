@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -111,8 +112,8 @@ func tighten(v any) {
 	}
 }
 
-// validate holds an answer to the definition of its kind; "[]kind" is a list of it.
-func validate(t *testing.T, kind string, text []byte) {
+// schemaOf compiles one definition.
+func schemaOf(t *testing.T, name string) *jsonschema.Schema {
 	t.Helper()
 	doc, err := hyperSchema()
 	if err != nil {
@@ -124,11 +125,18 @@ func validate(t *testing.T, kind string, text []byte) {
 	if err := c.AddResource("https://heroku.test/schema", doc); err != nil {
 		t.Fatal(err)
 	}
-	name, isList := strings.CutPrefix(kind, "[]")
 	schema, err := c.Compile("https://heroku.test/schema#/definitions/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return schema
+}
+
+// validate holds an answer to the definition of its kind; "[]kind" is a list of it.
+func validate(t *testing.T, kind string, text []byte) {
+	t.Helper()
+	name, isList := strings.CutPrefix(kind, "[]")
+	schema := schemaOf(t, name)
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
@@ -142,6 +150,28 @@ func validate(t *testing.T, kind string, text []byte) {
 	for _, item := range items {
 		if err := schema.Validate(item); err != nil {
 			t.Errorf("%s does not fit the published schema: %v\n%s", kind, err, text)
+		}
+	}
+}
+
+func TestSchema_refusesWhatLacksAFieldOrHasOneMore(t *testing.T) {
+	t.Parallel()
+	tool(t, "go")
+	good := map[string]any{
+		"id": "a3bd6e24-0000-4000-8000-000000000024", "name": "heroku-24", "state": "public", "default": true,
+		"created_at": "2013-10-08T16:09:54Z", "updated_at": "2013-10-08T16:09:54Z",
+	}
+	schema := schemaOf(t, "stack")
+	if err := schema.Validate(good); err != nil {
+		t.Error(err)
+	}
+	more, less, other := maps.Clone(good), maps.Clone(good), maps.Clone(good)
+	more["extra"] = 1
+	delete(less, "state")
+	other["created_at"] = "yesterday"
+	for _, bad := range []map[string]any{more, less, other} {
+		if schema.Validate(bad) == nil {
+			t.Errorf("the schema lets %v pass", bad)
 		}
 	}
 }

@@ -253,7 +253,7 @@ func actLate(next http.Handler, r *http.Request, after time.Duration) {
 			// A handler that cuts its own connection has nothing left to cut.
 			defer func() {
 				v := recover()
-				if err, isErr := v.(error); v != nil && !(isErr && errors.Is(err, http.ErrAbortHandler)) {
+				if err, isErr := v.(error); v != nil && (!isErr || !errors.Is(err, http.ErrAbortHandler)) {
 					panic(v)
 				}
 			}()
