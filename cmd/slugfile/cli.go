@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -215,14 +216,24 @@ func flagHelp(v *kong.Value) string {
 	return v.Help + " [" + variable + "]"
 }
 
-// resolve gives a flag that is not on the command line the value of its variable.
-func (a *App) resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-	value, ok := a.Env[flag.Tag.Get("variable")]
-	if !ok || value == "" {
+// resolve gives a flag that is not on the command line the value of its variable. A flag
+// that excludes it, such as --local for --api, wins over the variable too.
+func (a *App) resolve(c *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	value := a.Env[flag.Tag.Get("variable")]
+	if value == "" {
 		return nil, nil
 	}
+	for _, p := range c.Path {
+		if p.Flag != nil && slices.ContainsFunc(p.Flag.Xor, func(x string) bool { return slices.Contains(flag.Xor, x) }) {
+			return nil, nil
+		}
+	}
 	if flag.IsSlice() {
-		return strings.Fields(value), nil
+		var list []any
+		for _, v := range strings.Fields(value) {
+			list = append(list, v)
+		}
+		return list, nil
 	}
 	return value, nil
 }

@@ -310,28 +310,38 @@ func (t *liveTask) output() []string {
 	return t.lines
 }
 
-// draw is the live line, at most room columns wide.
+// subjectWidth is the room that a subject gets in any case.
+const subjectWidth = 14
+
+// draw is the live line, at most room columns wide. On a narrow screen the gauge goes
+// first, then the rate, then the time that is left.
 func (t *liveTask) draw(now time.Time, room int, s Style) string {
 	head := "  " + spinner(now) + " " + pad(Clean(t.stage), stageWidth) + " "
-	var facts []string
+	var bar, bytes, rate, left string
 	switch {
 	case t.total > 0:
-		facts = append(facts, gauge(t.done, t.total), amount(t.done, t.total))
+		bar, bytes = gauge(t.done, t.total), amount(t.done, t.total)
 	case t.done > 0:
-		facts = append(facts, Size(t.done))
+		bytes = Size(t.done)
 	}
-	if rate := t.rate(); rate >= 1 && t.done > 0 {
-		facts = append(facts, Size(int64(rate))+"/s")
-		if left := float64(t.total-t.done) / rate; left > 0 && left < 100*3600 {
-			facts = append(facts, Elapsed(time.Duration(left*float64(time.Second)).Round(time.Second))+" left")
+	if r := t.rate(); r >= 1 && t.done > 0 {
+		rate = Size(int64(r)) + "/s"
+		if rest := float64(t.total-t.done) / r; rest > 0 && rest < 100*3600 {
+			left = Elapsed(time.Duration(rest*float64(time.Second)).Round(time.Second)) + " left"
 		}
 	}
 	if t.total <= 0 {
-		facts = append(facts, Elapsed(now.Sub(t.start).Truncate(refresh)))
+		left = Elapsed(now.Sub(t.start).Truncate(refresh))
 	}
-	text := strings.Join(facts, "  ")
+	text := ""
+	for _, facts := range [][]string{{bar, bytes, rate, left}, {bytes, rate, left}, {bytes, left}, {bytes}} {
+		text = join(facts, "  ")
+		if width(head)+subjectWidth+2+width(text) <= room {
+			break
+		}
+	}
 	subject := shorten(Clean(t.subject), max(room-width(head)-width(text)-2, 8))
-	return s.bold(truncate(head, room)) + truncate(pad(subject, 14)+"  "+text, room-width(head))
+	return s.bold(truncate(head, room)) + truncate(pad(subject, subjectWidth)+"  "+text, room-width(head))
 }
 
 const gaugeWidth = 16
