@@ -50,7 +50,7 @@ func Scan(ctx context.Context, root string, o ScanOptions) (Manifest, error) {
 	m := Manifest{}
 	var walk func(rel string) error
 	walk = func(rel string) error {
-		if err := ctx.Err(); err != nil {
+		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		list, err := os.ReadDir(filepath.Join(root, filepath.FromSlash(rel)))
@@ -116,7 +116,7 @@ func ScanPaths(ctx context.Context, root string, paths []string, o ScanOptions) 
 	m := Manifest{}
 	seen := make(map[string]bool, len(paths))
 	for _, rel := range paths {
-		if err := ctx.Err(); err != nil {
+		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
 		rel = strings.TrimSuffix(rel, "/")
