@@ -7,10 +7,6 @@
 // slug, and nothing here unpacks to disk.
 package slug
 
-// Format is the version of the format. It is part of the plan key: when the bytes made of
-// equal members change, so does this number.
-const Format = 1
-
 // Compressor names what deflates the segments. Its output may change from version to
 // version, so it stands beside a slug's digest wherever slugs are compared.
 const Compressor = "klauspost/compress/flate v1.20.3"

@@ -35,6 +35,23 @@ func TestWrite_listing(t *testing.T) {
 	goldie.New(t).Assert(t, "listing", []byte(listing(t, pack(t, layered(t), slug.Options{}))))
 }
 
+// When this golden has to change, plan keys must change too: the format version is among
+// the inputs of plan.Key.
+func TestWrite_bytesStayAsTheyWere(t *testing.T) {
+	t.Parallel()
+	ms := layered(t)
+	ms = append(ms, inline("zz/large.txt", strings.Repeat("all work and no play\n", 60_000), artifact.LayerSource))
+	var got strings.Builder
+	for _, level := range []string{slug.LevelDefault, slug.LevelFast} {
+		r, err := slug.Write(context.Background(), io.Discard, ms, slug.Options{Level: level, Epoch: epoch})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&got, "%s, %s\nslug %s %d\ntar  %s %d\n", slug.Compressor, level, r.Digest, r.Size, r.TarDigest, r.TarSize)
+	}
+	goldie.New(t).Assert(t, "digests", []byte(got.String()))
+}
+
 func TestWrite_gzipHeaderIsBare(t *testing.T) {
 	t.Parallel()
 	b := pack(t, layered(t), slug.Options{})
