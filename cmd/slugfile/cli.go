@@ -70,7 +70,7 @@ type platformFlags struct {
 // progressFlags choose how much is shown while a command works.
 type progressFlags struct {
 	Progress string `enum:"auto,plain,none" default:"auto" placeholder:"HOW" variable:"SLUGFILE_PROGRESS" help:"Progress: auto (live on a terminal), plain (lines) or none."`
-	Verbose  int    `short:"v" type:"counter" xor:"loud" help:"Show reasons, timings and the output of steps; twice: HTTP requests too."`
+	Verbose  int    `short:"v" type:"counter" xor:"loud" help:"Show reasons, timings and the output of steps."`
 	Quiet    bool   `short:"q" xor:"loud" help:"Show results, warnings and errors only."`
 }
 

@@ -54,7 +54,7 @@ var platformHints = map[string]string{
 	"delinquency":    "settle the account's open invoice at https://dashboard.heroku.com/account/billing",
 	"suspended":      "the account or the app is suspended; Heroku's support can say why",
 	"not_found":      "check the name in app: or -a, and that the account that is logged in can see the app",
-	"rate_limit":     "wait some minutes; \"-v\" shows when requests are repeated",
+	"rate_limit":     "wait some minutes before the next try",
 	"gone":           "the platform has withdrawn this endpoint; a newer slugfile may know its successor",
 	"conflict":       "another change to the app is under way; wait for it and run slugfile again",
 	"invalid_params": "the platform refuses a value; the message above names it",
