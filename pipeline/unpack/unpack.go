@@ -24,6 +24,9 @@ type Options struct {
 	// Slug reads a slug as a dyno does: everything stands below ./app, which is dropped, and
 	// links may have absolute targets below /app/.
 	Slug bool
+	// Volatile leaves it to the system when the directory reaches the disk: for one that is
+	// made anew after a crash, such as a dyno's.
+	Volatile bool
 }
 
 // The limits of a runtime and of a slug. There is no limit on the ratio of compression: an
@@ -112,14 +115,18 @@ func Extract(ctx context.Context, f *os.File, dest string, o Options) (m tree.Ma
 	if m, err = Into(ctx, f, tmp, o); err != nil {
 		return nil, err
 	}
-	if err := flush(tmp); err != nil {
-		return fail(err)
+	if !o.Volatile {
+		if err := flush(tmp); err != nil {
+			return fail(err)
+		}
 	}
 	if err := os.Rename(tmp, dest); err != nil {
 		return fail(err)
 	}
-	if err := syncDir(parent); err != nil {
-		return fail(err)
+	if !o.Volatile {
+		if err := syncDir(parent); err != nil {
+			return fail(err)
+		}
 	}
 	return m, nil
 }
