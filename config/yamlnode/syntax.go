@@ -73,58 +73,62 @@ func lineEnd(b []byte) int {
 	return len(b)
 }
 
-// Bounds of the search for the line of a syntax error.
-const (
-	maxSearchLines = 5_000
-	maxSearchBytes = 16 << 20
-)
+// searchBytes bounds the text that is parsed again to find the line of a syntax error:
+// about half a second.
+const searchBytes = 4 << 20
 
 // syntax reports a syntax error. The library names a wrong line in half of the cases
 // and never a column. The fault is on the line after the longest run of whole lines,
 // from the top, that parses.
 func (p *parser) syntax(text []byte, err error) {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 0
-	if m := libraryLine.FindStringSubmatch(message); m != nil {
-		// The fallback where the search would take too long.
-		_, _ = fmt.Sscan(m[1], &line)
-		message = message[len(m[0]):]
-	}
-	if n := goodLines(text); n >= 0 {
-		line = n + 1
-	}
-	line = max(1, min(line, len(p.lines)))
-	source := p.lines[line-1]
-	column, message, hint := explain(source, message)
+	message := libraryLine.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")
+	line := max(1, min(goodLines(text)+1, len(p.lines)))
+	column, message, hint := explain(p.lines[line-1], message)
 	p.fault(line, column, "", message, hint)
 }
 
-var libraryLine = regexp.MustCompile(`^line (\d+): `)
+var libraryLine = regexp.MustCompile(`^line \d+: `)
 
-// goodLines is the number of lines of the longest run from the top that parses; -1 when
-// finding it would take too long.
+// goodLines is the number of lines of the longest run from the top that parses.
 func goodLines(text []byte) int {
 	// Every run that is longer than what the library took fails in the same way.
 	_, taken, _ := decodeLines(text)
-	if taken > maxSearchLines {
-		return -1
-	}
 	ends := []int{0}
 	for pos := 0; pos < len(text) && len(ends) <= taken; {
 		pos += lineEnd(text[pos:])
 		ends = append(ends, pos)
 	}
-	budget := maxSearchBytes
-	for n := len(ends) - 1; n > 0; n-- {
-		budget -= ends[n]
-		if budget < 0 {
-			return -1
-		}
-		if _, err := decode(text[:ends[n]]); err == nil {
+	parses := func(n int) bool {
+		_, err := decode(text[:ends[n]])
+		return err == nil
+	}
+	n := len(ends) - 1
+	for budget := searchBytes; n > 0; n-- {
+		if parses(n) {
 			return n
 		}
+		if budget -= cost(text[:ends[n]]); budget < 0 {
+			break
+		}
 	}
-	return 0
+	// In a large file, halving: it finds a line that breaks what parsed before it, though
+	// not always the last one.
+	good, bad := 0, n
+	for bad-good > 1 {
+		if half := (good + bad) / 2; parses(half) {
+			good = half
+		} else {
+			bad = half
+		}
+	}
+	return good
+}
+
+// cost is how long a text takes to parse, in bytes of plain text: the library looks at
+// every open bracket for each token.
+func cost(text []byte) int {
+	open := bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("{")) - bytes.Count(text, []byte("]")) - bytes.Count(text, []byte("}"))
+	return len(text) * (1 + max(0, open)/16)
 }
 
 // explain says what is wrong with a line in words for people who do not know the
@@ -194,6 +198,8 @@ func explain(line, problem string) (column int, message, hint string) {
 			return column, "a key is missing before the colon", ""
 		}
 		return column, "the indentation does not fit the lines above", "keys of one mapping, and items of one list, begin in one column"
+	case strings.Contains(problem, "did not find expected node content"):
+		return column, "a value is missing, or a bracket is never closed", ""
 	case strings.Contains(problem, "exceeded max depth"):
 		return column, "values are nested more than 10000 deep", ""
 	case strings.Contains(problem, "expected <document start>"):

@@ -89,6 +89,8 @@ func TestParse_refusesWhatWouldHurtOrSurprise(t *testing.T) {
 		{"self alias", "a: &a\n  - 1\n  - *a\n", "f:3:5: a[1]: the alias *a stands inside the value that it names"},
 		{"alias bomb", bomb.String(), "f:4:38: the file has more than 10000 values, aliases followed"},
 		{"many values", "a: [" + strings.Repeat("1,", 10_000) + "]\n", "f:1:19999: the file has more than 10000 values, aliases followed"},
+		{"a quote that 4,000 lines do not close", "z: 1\na: \"x\n" + strings.Repeat("b: c\n", 4_000), "f:2:4: this quote is never closed"},
+		{"4,900 open brackets", strings.Repeat("[\n", 4_900), "f:1:1: a value is missing, or a bracket is never closed"},
 		{"deep nesting", strings.Repeat("[", 20_000), "f:1:1: values are nested more than 10000 deep"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
