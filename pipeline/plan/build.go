@@ -321,9 +321,9 @@ func (b *builder) showSteps() {
 			c.State, c.After, c.Why = Open, s.after, "after step "+s.after
 		default:
 			c.State, c.Why = Runs, b.whyRuns(s, old)
-			if old == nil && (b.current() == nil || b.released != nil) {
-				c.Action = Add
-			}
+		}
+		if c.Action == Change && old == nil && (b.current() == nil || b.released != nil) {
+			c.Action = Add
 		}
 		b.p.Steps = append(b.p.Steps, c)
 	}

@@ -12,10 +12,10 @@ import (
 func (r Runtime) layout() digest.Digest { return digest.OfJSON(r.key()) }
 
 // NewRecord is what the store keeps of a slug, so that a later plan can say what changes.
-// slug.Tree may be missing; t is what the slug was made of.
-func NewRecord(in Inputs, slug artifact.Slug, t artifact.Tree) Record {
+// slug.Tree may be missing; stack is the plan's, and t is what the slug was made of.
+func NewRecord(in Inputs, stack string, slug artifact.Slug, t artifact.Tree) Record {
 	r := Record{
-		Key: slug.PlanKey, Size: slug.Size,
+		Key: slug.PlanKey, Size: slug.Size, Stack: stack,
 		Runtimes: []RuntimeRecord{}, Steps: []StepRecord{}, Tree: tree.Manifest{},
 	}
 	if in.File == nil {
@@ -94,6 +94,10 @@ func (b *builder) showFiles() {
 			if s.Known != nil {
 				outputs = append(outputs, *s.Known)
 				continue
+			}
+			if b.slug != nil { // no step will run and tell
+				p.FilesKnown, p.FilesWhy = false, "nothing is remembered of what is in the slug"
+				return
 			}
 			unknown[s.Name] = true
 			later = append(later, s.Outputs...)

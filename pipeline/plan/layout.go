@@ -140,7 +140,7 @@ func runtimeMembers(r artifact.Runtime) ([]placed, *NothingError) {
 	if r.BuildOnly || r.Tool != "" {
 		return nil, nil
 	}
-	origin := partRuntime(r.Name)
+	origin, into := partRuntime(r.Name), cleanInto(r.Into)
 	chosen := r.Tree
 	if len(r.Only) > 0 {
 		for _, p := range r.Only {
@@ -152,7 +152,7 @@ func runtimeMembers(r artifact.Runtime) ([]placed, *NothingError) {
 	}
 	out := make([]placed, 0, len(chosen))
 	for _, e := range chosen {
-		out = append(out, place(e, r.Dir, path.Join(r.Into, e.Path), artifact.LayerRuntime, origin, origin))
+		out = append(out, place(e, r.Dir, path.Join(into, e.Path), artifact.LayerRuntime, origin, origin))
 	}
 	return out, nil
 }
@@ -180,7 +180,7 @@ func entryMembers(files []config.FileEntry, t artifact.Tree, later []string) ([]
 	dirs := directories{}
 	for _, r := range t.Runtimes {
 		if !r.BuildOnly && r.Tool == "" {
-			dirs.add(-1, r.Into)
+			dirs.add(-1, cleanInto(r.Into))
 		}
 	}
 	single := make([]bool, len(files))
