@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/config/yamlnode"
@@ -34,6 +35,8 @@ func (f *File) parseProcfile(text []byte) diag.List {
 		column := 1 + len(line) - len(strings.TrimLeft(line, " \t"))
 		m := procfileLine.FindStringSubmatch(trimmed)
 		switch {
+		case !utf8.ValidString(line):
+			fault(i+1, 1, "", "this line is not UTF-8", "save the file as UTF-8")
 		case strings.ContainsRune(line, 0):
 			fault(i+1, 1, "", "a NUL byte cannot stand in a Procfile", "")
 		case m == nil:
