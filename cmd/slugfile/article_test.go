@@ -131,7 +131,7 @@ func TestArticle(t *testing.T) {
 		"/dist/v0.10.20/node-v0.10.20-linux-x64.tar.gz": pipetest.ArticleNodeArchive(t),
 		"/ruby.tgz": pipetest.RubyArchive(t, "."),
 	})
-	w.Env["SLUGFILE_MIRRORS"] = fmt.Sprintf("https://nodejs.org/dist/=%[1]s/dist/,https://runtimes.example.com/=%[1]s/", mirror.URL)
+	w.Env["SLUGFILE_MIRRORS"] = fmt.Sprintf("https://nodejs.org/dist/=%[1]s/dist/ https://runtimes.example.com/=%[1]s/", mirror.URL)
 	w.startPlatform(t)
 
 	for _, a := range articleApps() {
@@ -257,7 +257,7 @@ func TestExamples(t *testing.T) {
 	w.Env["SLUGFILE_MIRRORS"] = strings.Join([]string{
 		"https://nodejs.org/dist/v22.11.0/node-v22.11.0-linux-x64.tar.xz=" + mirror.URL + "/node.tar.xz",
 		"https://heroku-buildpack-ruby.s3.dualstack.us-east-1.amazonaws.com/=" + mirror.URL + "/ruby/",
-	}, ",")
+	}, " ")
 	w.startPlatform(t)
 
 	examples, err := filepath.Glob("../../examples/*/slug.yaml")

@@ -15,8 +15,8 @@ const module = "github.com/slugfile/slugfile/"
 // floors is the table of CONTRIBUTING.md: a package imports only lower floors.
 var floors = [][]string{
 	0: {"config/diag", "pipeline/digest"},
-	1: {"pipeline/tree", "pipeline/unpack", "pipeline/event", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
-	2: {"pipeline/artifact", "schema"},
+	1: {"pipeline/tree", "pipeline/event", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
+	2: {"pipeline/artifact", "pipeline/unpack", "schema"},
 	3: {"config", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},
 	4: {"pipeline/plan", "pipeline/platform/heroku", "pipeline/platform/local"},
 	5: {"pipeline/fetch", "pipeline/compile", "pipeline/archive", "pipeline/upload", "pipeline/release", "pipeline/observe", "schema/gen"},
@@ -152,7 +152,7 @@ func TestHouse_leavesStreamsAndEnvironmentToTheProgram(t *testing.T) {
 	for _, f := range strings.Fields(string(out)) {
 		dir := path.Dir(f)
 		if strings.HasSuffix(f, "_test.go") || dir == "cmd/slugfile" || dir == "schema/gen" || strings.HasPrefix(f, "examples/") ||
-			slices.Contains(kits, dir) {
+			slices.Contains(kits, dir) || f == "pipeline/sandbox/main_linux.go" { // the first process of a sandbox is a program of its own
 			continue
 		}
 		text, err := os.ReadFile("../../" + f)

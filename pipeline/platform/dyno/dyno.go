@@ -234,7 +234,7 @@ func unpackSlug(ctx context.Context, s Spec) (string, func(), error) {
 		return "", nil, fmt.Errorf("read slug: %w", err)
 	}
 	dir := filepath.Join(scratch, "app")
-	if _, err := unpack.Extract(ctx, s.Slug, dir, unpack.Options{Slug: true}); err != nil {
+	if _, err := unpack.Extract(ctx, s.Slug, dir, unpack.Options{Slug: true, Volatile: true}); err != nil {
 		remove()
 		return "", nil, fmt.Errorf("unpack slug: %w", err)
 	}
