@@ -194,7 +194,7 @@ func sameInEveryReader(t *testing.T, slug string) {
 }
 
 // snapshot is a tree as text: mode, link target or content by path.
-func snapshot(t *testing.T, root string) map[string]string {
+func snapshot(t testing.TB, root string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
