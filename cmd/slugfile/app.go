@@ -39,6 +39,9 @@ type App struct {
 	// Width is the columns of the terminal behind Err; 80 when there is none.
 	Width   func() int
 	Version string
+	// Settle is how long a release whose answer was lost is looked for before it is sent
+	// again; 0 leaves it to the stage.
+	Settle time.Duration
 	// Git says what git knows of a directory: sha, short and branch. It may be nil, and may
 	// return nil outside a checkout.
 	Git func(ctx context.Context, dir string) (map[string]string, error)

@@ -29,9 +29,29 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	if os.Getenv(asProgram) != "" {
-		main()
+		program()
 	}
 	os.Exit(m.Run())
+}
+
+// settleVariable scales down what would make a test wait for a minute.
+const settleVariable = "SLUGFILE_TEST_SETTLE"
+
+// program is main, with the settings that only tests change.
+func program() {
+	settle, err := time.ParseDuration(os.Getenv(settleVariable))
+	if err != nil {
+		main()
+	}
+	ctx, stop := withSignals(context.Background(), os.Exit)
+	app, err := newApp(os.Environ(), streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+	if err != nil {
+		panic(err)
+	}
+	app.Settle = settle
+	code := app.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
 }
 
 // testApp is an App of its own world, with buffers for its streams.

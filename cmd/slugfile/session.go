@@ -193,7 +193,7 @@ func (s *session) pipeline(p platform.Platform) *pipeline.Pipeline {
 		Compile: &compile.Stage{Store: s.store, Sink: sink, Env: s.app.Env, Redact: s.app.Redactor.String, Home: filepath.Join(s.dirs.Cache, "home")},
 		Archive: &archive.Stage{Store: s.store, Sink: sink},
 		Upload:  &upload.Stage{Platform: p, Store: s.store, Sink: sink},
-		Release: &release.Stage{Platform: p, Sink: sink},
+		Release: &release.Stage{Platform: p, Sink: sink, Settle: s.app.Settle},
 		Sink:    sink,
 		Now:     s.app.Now,
 	}
