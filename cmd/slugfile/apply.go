@@ -46,7 +46,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	if err := problems(p); err != nil {
 		return err
 	}
-	done := view.Applied{App: p.App}
+	var done view.Applied
 	if p.Changed {
 		if !c.Local && !c.Yes {
 			if err := app.confirm(ctx, "Apply this plan to "+p.App+"?"); err != nil {
@@ -75,12 +75,14 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	return nil
 }
 
-// show prints the plan before anything is done.
+// show prints the plan before anything is done. A plan without changes is shown only when
+// there is something to know besides: that nothing changed stands in the result.
 func (c *applyCmd) show(app *App, p plan.Plan) error {
 	if c.JSON {
 		return view.WriteLine(app.Out, view.Planned{Plan: p})
 	}
-	if c.Quiet {
+	silent := !p.Changed && c.Verbose == 0 && p.Drift == nil && len(p.Warnings)+len(p.Problems)+len(p.Unpinned) == 0
+	if c.Quiet || silent {
 		return nil
 	}
 	return view.Plan(app.Out, p, view.PlanOptions{Style: app.outStyle(), Verbose: c.Verbose > 0})

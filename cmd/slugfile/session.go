@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline"
@@ -60,13 +58,6 @@ func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*
 	}
 	if s.dirs, err = app.dirs(); err != nil {
 		return nil, err
-	}
-	app.Git = func(ctx context.Context, dir string) (map[string]string, error) {
-		g, err := observe.Git(ctx, dir, app.Env)
-		if err != nil || g.SHA == "" {
-			return nil, err
-		}
-		return map[string]string{"sha": g.SHA, "short": g.SHA[:7], "branch": g.Branch}, nil
 	}
 	s.project, err = app.load(ctx, loadOptions{projectFlags: f.projectFlags, App: f.App, Stack: f.Stack, Pinned: true})
 	if err != nil {
@@ -247,26 +238,5 @@ func (a *App) confirm(ctx context.Context, question string) error {
 			return nil
 		}
 		return errors.New("nothing was done: the answer was not yes")
-	}
-}
-
-// environ is the environment as os/exec wants it, sorted.
-func (a *App) environ() []string {
-	out := make([]string, 0, len(a.Env))
-	for _, k := range slices.Sorted(maps.Keys(a.Env)) {
-		out = append(out, k+"="+a.Env[k])
-	}
-	return out
-}
-
-// wait sleeps unless ctx ends first.
-func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
 	}
 }

@@ -92,7 +92,7 @@ func early(members []artifact.Member, limit int64) error {
 			holes += m.Size
 		}
 	}
-	why := ""
+	var why string
 	switch {
 	case size > maxTree:
 		return &TooLargeError{Limit: limit, Largest: largest(members), Why: fmt.Sprintf("unpacked it would be %s, and nothing unpacks more than %s", decimal(size), decimal(maxTree))}

@@ -16,5 +16,5 @@ func isSparse(path string) bool {
 		return false
 	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
-	return ok && fi.Mode().IsRegular() && int64(st.Blocks)*512 < fi.Size()/16
+	return ok && fi.Mode().IsRegular() && st.Blocks*512 < fi.Size()/16
 }

@@ -63,7 +63,7 @@ func prefix(s string) (string, error) {
 			return "", err
 		}
 	default:
-		return "", fmt.Errorf("must begin with https://, http:// or file:")
+		return "", fmt.Errorf("must be an https://, http:// or file: address")
 	}
 	return strings.TrimRight(u.String(), "/"), nil
 }

@@ -27,7 +27,7 @@ func TestParseMirror_takesTwoPrefixes(t *testing.T) {
 		"":                            "there is no",
 		"https://nodejs.org":          "there is no",
 		"http://nodejs.org=https://h": "must be https",
-		"nodejs.org=https://h":        "must begin with",
+		"nodejs.org=https://h":        "must be an https://",
 		"https://h=https://u:p@h":     "user or password",
 		"https://h?x=https://h":       "query",
 		"https://h=file://other/x":    `names the host "other"`,

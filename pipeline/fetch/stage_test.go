@@ -293,7 +293,7 @@ func TestRun_refusesOneChangedByteAtEverySource(t *testing.T) {
 		b := newBench(t, 5000)
 		b.server.Fault(path, pipetest.Always(pipetest.Flip(2000)))
 		_, err := b.run(t, b.runtime())
-		b.refused(t, err)
+		_ = b.refused(t, err)
 		if n := b.server.Count(path); n != 1 {
 			t.Errorf("%d requests for bytes that are wrong, want 1", n)
 		}
@@ -312,7 +312,7 @@ func TestRun_refusesOneChangedByteAtEverySource(t *testing.T) {
 		r.URL = b.server.URL + path
 		b.server.Fault(path, pipetest.Flip(2000))
 		_, err := b.run(t, r)
-		b.refused(t, err)
+		_ = b.refused(t, err)
 		b.mustRun(t, r)
 	})
 	t.Run("resumed", func(t *testing.T) {
@@ -320,7 +320,7 @@ func TestRun_refusesOneChangedByteAtEverySource(t *testing.T) {
 		b := newBench(t, 5000)
 		b.server.Fault(path, pipetest.Cut(3000), pipetest.FlipTail(), pipetest.Always(pipetest.FlipTail()))
 		_, err := b.run(t, b.runtime())
-		b.refused(t, err)
+		_ = b.refused(t, err)
 	})
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()
@@ -334,7 +334,7 @@ func TestRun_refusesOneChangedByteAtEverySource(t *testing.T) {
 		r := b.runtime()
 		r.URL = "file://" + filepath.ToSlash(file)
 		_, err := b.run(t, r)
-		b.refused(t, err)
+		_ = b.refused(t, err)
 	})
 	t.Run("repository", func(t *testing.T) {
 		t.Parallel()
@@ -524,7 +524,7 @@ func TestRun_saysWhatItGotInsteadOfAnArchive(t *testing.T) {
 				r.Size = -1
 			}
 			_, err := b.run(t, r)
-			b.refused(t, err)
+			_ = b.refused(t, err)
 			if !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
@@ -568,7 +568,7 @@ func TestRun_limitsWhatAServerMaySend(t *testing.T) {
 		r := b.runtime()
 		r.Size = 1000
 		_, err := b.run(t, r)
-		b.refused(t, err)
+		_ = b.refused(t, err)
 	})
 	t.Run("no length", func(t *testing.T) {
 		t.Parallel()

@@ -93,6 +93,7 @@ func (s *Stage) getSums(ctx context.Context, c *client, o Options, address strin
 		if err != nil {
 			return err
 		}
+		defer resp.Body.Close()
 		body := transport.IdleReader(resp.Body, o.Idle, o.MinRate, o.RateSpan)
 		defer body.Close()
 		if text, err = io.ReadAll(io.LimitReader(body, maxSums+1)); err != nil {

@@ -142,7 +142,7 @@ func (f *filter) asked(rel string, isDir bool) bool {
 }
 
 func (f *filter) done(more []tree.Withheld) []tree.Withheld {
-	all := append(f.withheld, more...)
+	all := slices.Concat(f.withheld, more)
 	slices.SortStableFunc(all, func(a, b tree.Withheld) int { return tree.Compare(a.Path, b.Path) })
 	return slices.CompactFunc(all, func(a, b tree.Withheld) bool { return a.Path == b.Path })
 }

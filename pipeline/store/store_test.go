@@ -252,15 +252,15 @@ func TestOpen_neverFollowsALinkOrWaitsForAFIFO(t *testing.T) {
 	if err := os.WriteFile(target, want, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, make := range map[string]func(path string) error{
+	for name, place := range map[string]func(path string) error{
 		"link":      func(path string) error { return os.Symlink(target, path) },
-		"FIFO":      func(path string) error { return mkfifo(path) },
+		"FIFO":      mkfifo,
 		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
 	} {
 		if err := s.mkdirs(filepath.Dir(s.Path(d))); err != nil {
 			t.Fatal(err)
 		}
-		if err := make(s.Path(d)); err != nil {
+		if err := place(s.Path(d)); err != nil {
 			t.Fatal(err)
 		}
 		if _, ok := s.Has(d); ok {
@@ -708,7 +708,7 @@ func TestPutTree_leavesNothingBehindWhenFillingFails(t *testing.T) {
 		readOnlyTree(t, dir)
 		return nil, boom
 	})
-	if err != boom {
+	if !errors.Is(err, boom) {
 		t.Errorf("got %v", err)
 	}
 	if _, _, err := s.PutTree("runtime", digest.Of(nil), func(string) (tree.Manifest, error) { return nil, nil }); !errors.Is(err, fs.ErrNotExist) {

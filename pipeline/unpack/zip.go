@@ -37,7 +37,7 @@ func readZip(ctx context.Context, src *io.SectionReader, w *writer) error {
 	if len(z.File) != count {
 		return fmt.Errorf("zip: the directory holds %d entries, or %d in another reading", count, len(z.File))
 	}
-	z.RegisterDecompressor(zip.Deflate, func(r io.Reader) io.ReadCloser { return flate.NewReader(r) })
+	z.RegisterDecompressor(zip.Deflate, flate.NewReader)
 	for _, f := range z.File {
 		if err := zipEntry(ctx, w, f); err != nil {
 			return &Error{Archive: w.o.Name, Entry: f.Name, Err: cause(err)}
@@ -164,7 +164,12 @@ func zipEnd(src *io.SectionReader) (rec []byte, at int64, err error) {
 func zip64End(src *io.SectionReader, at int64, count, size, offset uint64) (c, s, o uint64, start int64, err error) {
 	le := binary.LittleEndian
 	loc := make([]byte, zip64LocatorLen)
-	if _, err := src.ReadAt(loc, at-zip64LocatorLen); err != nil || !bytes.HasPrefix(loc, []byte("PK\x06\x07")) {
+	if at >= zip64LocatorLen {
+		if _, err := src.ReadAt(loc, at-zip64LocatorLen); err != nil {
+			return 0, 0, 0, 0, err
+		}
+	}
+	if !bytes.HasPrefix(loc, []byte("PK\x06\x07")) {
 		return count, size, offset, at, nil // exactly 65,535 entries, without zip64
 	}
 	start = int64(le.Uint64(loc[8:]))

@@ -48,7 +48,7 @@ func Pinned(w io.Writer, file string, changes []fetch.Change, s Style) error {
 	var b strings.Builder
 	changed := false
 	for _, c := range changes {
-		symbol, what := "=", ""
+		var symbol, what string
 		switch {
 		case c.New == nil && c.Old == nil:
 			continue
@@ -59,7 +59,7 @@ func Pinned(w io.Writer, file string, changes []fetch.Change, s Style) error {
 		case *c.Old != *c.New:
 			symbol, what = "~", "sha256 "+c.Old.SHA256.Short()+" → "+c.New.SHA256.Short()+"  "+Size(c.New.Size)
 		default:
-			what = "sha256 " + c.New.SHA256.Short() + "  " + Size(c.New.Size)
+			symbol, what = "=", "sha256 "+c.New.SHA256.Short()+"  "+Size(c.New.Size)
 		}
 		changed = changed || symbol != "="
 		head := pad(shorten(Clean(c.Name), widestName), name) + "  " + what
@@ -98,10 +98,10 @@ func Platform(w io.Writer, p local.Info, dir string, s Style) error {
 // shellQuote makes one word of a POSIX shell.
 func shellQuote(v string) string {
 	v = Clean(v)
-	plain := strings.IndexFunc(v, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+=", r))
-	}) < 0
-	if plain && v != "" {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+=", r)
+	}
+	if v != "" && strings.TrimFunc(v, plain) == "" {
 		return v
 	}
 	return "'" + strings.ReplaceAll(v, "'", `'\''`) + "'"
