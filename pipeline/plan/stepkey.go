@@ -2,8 +2,6 @@ package plan
 
 import (
 	"slices"
-	"strconv"
-	"unicode/utf8"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
@@ -71,17 +69,7 @@ func treeDigest(m tree.Manifest) digest.Digest {
 		if e.Kind == tree.Dir && i+1 < len(m) && e.Path != m[i+1].Path && tree.Under(m[i+1].Path, e.Path) {
 			continue
 		}
-		e.Path, e.Target = keyText(e.Path), keyText(e.Target)
 		kept = append(kept, e)
 	}
 	return kept.Digest()
-}
-
-// keyText keeps names that are not UTF-8 apart, which JSON would write alike. No name holds
-// a NUL, so the marked form is taken by no other.
-func keyText(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	return "\x00" + strconv.QuoteToASCII(s)
 }

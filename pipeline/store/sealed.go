@@ -59,11 +59,9 @@ func readSealed(path, name string, v any) (ok bool, err error) {
 	var doc sealed
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
-	if dec.Decode(&doc) != nil || doc.Name != name || digest.Of(doc.Value) != doc.SHA256 {
-		return false, nil
-	}
+	whole := dec.Decode(&doc) == nil && doc.Name == name && digest.Of(doc.Value) == doc.SHA256
 	// The bytes are those that were written: if they do not fit v, another version wrote them.
-	return json.Unmarshal(doc.Value, v) == nil, nil
+	return whole && json.Unmarshal(doc.Value, v) == nil, nil
 }
 
 func readFile(path string) ([]byte, error) {

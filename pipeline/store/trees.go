@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -21,16 +20,20 @@ func (s *Store) Tree(kind string, key digest.Digest) (dir string, m tree.Manifes
 	if err != nil {
 		return "", nil, false, err
 	}
-	var doc []wireEntry
-	ok, err = readSealed(filepath.Join(at, "manifest.json"), treeName(kind, key), &doc)
+	ok, err = readSealed(filepath.Join(at, "manifest.json"), treeName(kind, key), &m)
 	if err != nil {
 		return "", nil, false, fmt.Errorf("read %s %s from the store: %w", kind, key.Short(), err)
 	}
 	dir = filepath.Join(at, "tree")
-	if fi, statErr := os.Lstat(dir); !ok || statErr != nil || !fi.IsDir() {
+	if !ok || !isDir(dir) {
 		return "", nil, false, nil
 	}
-	return dir, fromWire(doc), true, nil
+	return dir, m, true, nil
+}
+
+func isDir(path string) bool {
+	fi, err := os.Lstat(path)
+	return err == nil && fi.IsDir()
 }
 
 // VerifyTree is Tree that also reads every file. A tree with other bytes, or with files that
@@ -114,7 +117,7 @@ func (s *Store) publishTree(fresh, at, kind string, key digest.Digest, m tree.Ma
 	} else if !fi.IsDir() {
 		return fmt.Errorf("%q is not a directory but %s", fi.Name(), fi.Mode().Type())
 	}
-	if err := s.writeSealed(filepath.Join(fresh, "manifest.json"), treeName(kind, key), toWire(m)); err != nil {
+	if err := s.writeSealed(filepath.Join(fresh, "manifest.json"), treeName(kind, key), m); err != nil {
 		return err
 	}
 	if err := syncTree(fresh); err != nil {
@@ -171,40 +174,3 @@ func (s *Store) treePath(kind string, key digest.Digest) (string, error) {
 }
 
 func treeName(kind string, key digest.Digest) string { return kind + "/" + key.String() }
-
-// wireEntry is a tree.Entry whose names survive JSON when they are not UTF-8.
-type wireEntry struct {
-	Entry     tree.Entry `json:"entry"`
-	RawPath   []byte     `json:"raw_path,omitempty"`
-	RawTarget []byte     `json:"raw_target,omitempty"`
-}
-
-func toWire(m tree.Manifest) []wireEntry {
-	out := make([]wireEntry, len(m))
-	for i, e := range m {
-		w := wireEntry{Entry: e}
-		if !utf8.ValidString(e.Path) {
-			w.RawPath, w.Entry.Path = []byte(e.Path), ""
-		}
-		if !utf8.ValidString(e.Target) {
-			w.RawTarget, w.Entry.Target = []byte(e.Target), ""
-		}
-		out[i] = w
-	}
-	return out
-}
-
-func fromWire(doc []wireEntry) tree.Manifest {
-	m := make(tree.Manifest, len(doc))
-	for i, w := range doc {
-		e := w.Entry
-		if w.RawPath != nil {
-			e.Path = string(w.RawPath)
-		}
-		if w.RawTarget != nil {
-			e.Target = string(w.RawTarget)
-		}
-		m[i] = e
-	}
-	return m
-}

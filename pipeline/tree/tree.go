@@ -22,19 +22,19 @@ const (
 	Link Kind = "link"
 )
 
-// Entry is one name of a tree.
+// Entry is one name of a tree. Names are bytes: those that are not UTF-8 are kept too.
 type Entry struct {
 	// Path is relative to the root, with slashes, clean, never empty, "." or starting with "..".
-	Path string `json:"path"`
-	Kind Kind   `json:"kind"`
+	Path string
+	Kind Kind
 	// Exec is the owner's executable bit of a file; all other bits are dropped.
-	Exec bool `json:"exec,omitempty"`
+	Exec bool
 	// Size is in bytes, of files only.
-	Size int64 `json:"size,omitempty"`
+	Size int64
 	// Digest is the sha256 of a file's content.
-	Digest digest.Digest `json:"digest,omitzero"`
+	Digest digest.Digest
 	// Target is what a link says, word for word.
-	Target string `json:"target,omitempty"`
+	Target string
 }
 
 // Manifest lists a tree in the order of Compare, each path once. Directories are listed
@@ -64,14 +64,6 @@ func Compare(a, b string) int {
 // Sort puts the manifest into the order of Compare.
 func (m Manifest) Sort() {
 	slices.SortFunc(m, func(a, b Entry) int { return Compare(a.Path, b.Path) })
-}
-
-// Digest is the sha256 of the whole manifest in canonical JSON.
-func (m Manifest) Digest() digest.Digest {
-	if m == nil {
-		m = Manifest{}
-	}
-	return digest.OfJSON(m)
 }
 
 // Find returns the entry at path.

@@ -1,0 +1,131 @@
+package tree
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/slugfile/slugfile/pipeline/digest"
+)
+
+// wireEntry is the JSON form of an Entry. Names are bytes on disk and text in JSON, so one
+// that is not UTF-8 stands in a field of its own, in base64: otherwise two names could look
+// alike, and their trees have one digest.
+type wireEntry struct {
+	Path        string        `json:"path,omitempty"`
+	PathBytes   []byte        `json:"path_bytes,omitempty"`
+	Kind        Kind          `json:"kind"`
+	Exec        bool          `json:"exec,omitempty"`
+	Size        int64         `json:"size,omitempty"`
+	Digest      digest.Digest `json:"digest,omitzero"`
+	Target      string        `json:"target,omitempty"`
+	TargetBytes []byte        `json:"target_bytes,omitempty"`
+}
+
+// MarshalJSON is lossless: different entries have different forms.
+func (e Entry) MarshalJSON() ([]byte, error) { return e.appendJSON(nil), nil }
+
+// MarshalJSON is that of the entries, in one go.
+func (m Manifest) MarshalJSON() ([]byte, error) {
+	if m == nil {
+		return []byte("null"), nil
+	}
+	b := make([]byte, 0, 160*len(m)+2)
+	b = append(b, '[')
+	for i, e := range m {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = e.appendJSON(b)
+	}
+	return append(b, ']'), nil
+}
+
+// Digest is the sha256 of the whole manifest in its JSON form. A nil manifest is an empty one.
+func (m Manifest) Digest() digest.Digest {
+	const enough = 64 << 10
+	h := digest.New()
+	b := make([]byte, 0, enough+4<<10)
+	b = append(b, '[')
+	for i, e := range m {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if b = e.appendJSON(b); len(b) >= enough {
+			h.Write(b)
+			b = b[:0]
+		}
+	}
+	h.Write(append(b, ']'))
+	return digest.Sum(h)
+}
+
+// appendJSON writes what encoding/json would make of a wireEntry, which is too slow for the
+// trees of large apps: a digest of theirs is made several times in each run.
+func (e Entry) appendJSON(b []byte) []byte {
+	b = appendName(append(b, '{'), "path", e.Path)
+	b = appendString(append(b, `,"kind":`...), string(e.Kind))
+	if e.Exec {
+		b = append(b, `,"exec":true`...)
+	}
+	if e.Size != 0 {
+		b = strconv.AppendInt(append(b, `,"size":`...), e.Size, 10)
+	}
+	if !e.Digest.IsZero() {
+		b = hex.AppendEncode(append(b, `,"digest":"`...), e.Digest[:])
+		b = append(b, '"')
+	}
+	if e.Target != "" {
+		b = appendName(append(b, ','), "target", e.Target)
+	}
+	return append(b, '}')
+}
+
+func appendName(b []byte, field, name string) []byte {
+	b = append(append(b, '"'), field...)
+	if utf8.ValidString(name) {
+		return appendString(append(b, `":`...), name)
+	}
+	b = base64.StdEncoding.AppendEncode(append(b, `_bytes":"`...), []byte(name))
+	return append(b, '"')
+}
+
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			text, err := json.Marshal(s)
+			if err != nil {
+				panic(fmt.Sprintf("%q in JSON: %v", s, err)) // a string always encodes
+			}
+			return append(b, text...)
+		}
+	}
+	b = append(append(b, '"'), s...)
+	return append(b, '"')
+}
+
+// UnmarshalJSON refuses what no manifest holds, so that a document of another shape is not
+// taken for an entry.
+func (e *Entry) UnmarshalJSON(b []byte) error {
+	var w wireEntry
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	if w.PathBytes != nil {
+		w.Path = string(w.PathBytes)
+	}
+	if w.TargetBytes != nil {
+		w.Target = string(w.TargetBytes)
+	}
+	switch {
+	case w.Path == "":
+		return fmt.Errorf("an entry of a tree has no path")
+	case w.Kind != File && w.Kind != Dir && w.Kind != Link:
+		return fmt.Errorf("entry %q of a tree is a %q", w.Path, w.Kind)
+	}
+	*e = Entry{Path: w.Path, Kind: w.Kind, Exec: w.Exec, Size: w.Size, Digest: w.Digest, Target: w.Target}
+	return nil
+}
