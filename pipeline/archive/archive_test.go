@@ -192,6 +192,38 @@ func TestRun_layoutAndSlugAgreeOnTheOrder(t *testing.T) {
 	}
 }
 
+func TestRun_theRecordIsOfWhatTheSlugHolds(t *testing.T) {
+	t.Parallel()
+	s, _ := newStage(t)
+	in := source(t, map[string]string{"lib/a.js": "1", "bin/x": "2"})
+	for name, target := range map[string]string{"current": "/app/lib", "lib/self": "/app/lib/../lib/a.js", "bin/b.js": "../lib/a.js"} {
+		if err := os.Symlink(target, filepath.Join(in.Source.Dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	in.Source = look(t, in.Source.Dir)
+	out, err := s.Run(context.Background(), plan.Archive{Key: key}, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Store.Open(out.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	holds, err := slug.Manifest(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := plan.NewRecord(plan.Inputs{File: &config.File{}, Source: in.Source}, "heroku-24", out, in)
+	if diff := cmp.Diff(holds, record.Tree); diff != "" {
+		t.Errorf("the record differs from the slug (-slug +record):\n%s", diff)
+	}
+	if e, ok := record.Tree.Find("lib/self"); !ok || e.Target != "a.js" {
+		t.Errorf("lib/self is %+v", e)
+	}
+}
+
 func TestRun_refusesAboveTheLimitAndNamesTheLargest(t *testing.T) {
 	t.Parallel()
 	s, r := newStage(t)

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -295,6 +296,27 @@ func TestBuild_fetchesNoRuntimeThatOnlyReusedStepsSee(t *testing.T) {
 	w.build("dependencies", "bundle")
 	if p := plan.Build(w.in, w.seen); len(p.Work.Fetch.Runtimes) != 0 || p.Summary.Fetch != 0 || p.Runtimes[0].Why != "no step needs it" {
 		t.Errorf("a runtime that nobody needs is fetched: %+v", p.Runtimes)
+	}
+}
+
+// A target below /app is another way to write a relative one, and the slug holds that.
+func TestBuild_showsNoChangeOfALinkThatTheSlugHoldsAlready(t *testing.T) {
+	t.Parallel()
+	w := nodeApp()
+	w.in.Source = source("lib/old.js", "migrate.js", "package.json", "current->/app/lib", "web.js")
+	w.release()
+	w.in.Source = source("lib/old.js", "migrate.js", "package.json", "current->lib", "web.js", "new.js")
+	p := plan.Build(w.in, w.seen)
+	var got []string
+	for _, f := range p.Files {
+		got = append(got, string(f.Action)+f.Path)
+	}
+	if want := []string{"+new.js"}; !p.FilesKnown || !slices.Equal(got, want) {
+		t.Errorf("files: %v, known %v (%s); want %v", got, p.FilesKnown, p.FilesWhy, want)
+	}
+	w.in.Source = source("lib/old.js", "migrate.js", "package.json", "current->/app/lib/old.js", "web.js")
+	if p := plan.Build(w.in, w.seen); len(p.Files) != 1 || p.Files[0].What != "link" || p.Files[0].After.Target != "lib/old.js" {
+		t.Errorf("a link that changes: %+v", p.Files)
 	}
 }
 

@@ -405,6 +405,14 @@ func fixedPrefix(pattern string) string {
 
 // merge puts the members into the order of the slug, adds parents and finds conflicts.
 func merge(all []placed) ([]placed, []*ConflictError) {
+	for i := range all {
+		// What leaves the app keeps its target here, and is refused when the slug is made.
+		if m := &all[i]; m.Kind == tree.Link {
+			if to, err := tree.LinkTarget(m.Path, m.Target); err == nil {
+				m.Target = to
+			}
+		}
+	}
 	slices.SortStableFunc(all, func(a, b placed) int {
 		return cmp.Or(tree.Compare(a.Path, b.Path), int(a.Layer)-int(b.Layer))
 	})

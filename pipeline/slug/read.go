@@ -185,7 +185,7 @@ func (c *checker) check(hdr *tar.Header) error {
 		c.kinds[name] = tar.TypeReg
 		return nil
 	case tar.TypeSymlink:
-		if _, err := inside(name, hdr.Linkname); err != nil {
+		if _, err := tree.LinkTarget(name, hdr.Linkname); err != nil {
 			return err
 		}
 	}
