@@ -39,14 +39,21 @@ type App struct {
 	// Width is the columns of the terminal behind Err; 80 when there is none.
 	Width   func() int
 	Version string
-	// Settle is how long a release whose answer was lost is looked for before it is sent
-	// again; 0 leaves it to the stage.
-	Settle time.Duration
+	// Patience is how long to wait for others; the zero value leaves it to the stages.
+	Patience patience
 	// Git says what git knows of a directory: sha, short and branch. It may be nil, and may
 	// return nil outside a checkout.
 	Git func(ctx context.Context, dir string) (map[string]string, error)
 
 	flags globalFlags
+}
+
+// patience are limits that no user changes, and that tests scale down.
+type patience struct {
+	// Settle is how long a release whose answer was lost is looked for before it is sent again.
+	Settle time.Duration
+	// Answer is for a whole answer of the platform, Idle for a transfer in which nothing moves.
+	Answer, Idle time.Duration
 }
 
 // newApp takes the world as it is.

@@ -85,6 +85,7 @@ func (a *App) herokuClient(ctx context.Context, api string, sink event.Sink) (*h
 func (a *App) herokuOptions(api string, token transport.Secret, sink event.Sink) heroku.Options {
 	return heroku.Options{
 		BaseURL: api, Token: token, UserAgent: a.userAgent(),
+		AnswerTimeout: a.Patience.Answer, IdleTimeout: a.Patience.Idle,
 		Retry: func(op string, attempt int, wait time.Duration, err error) {
 			sink.Emit(event.Retry{Subject: op, Attempt: attempt, Wait: wait, Error: err.Error()})
 		},

@@ -39,7 +39,7 @@ func (c *lockCmd) Run(ctx context.Context, app *App) (err error) {
 	v := c.view(app, false)
 	stage := &fetch.Stage{
 		Store: s, Mirrors: mirrors, Sink: v,
-		Options: fetch.Options{UserAgent: app.userAgent()},
+		Options: fetch.Options{UserAgent: app.userAgent(), Idle: app.Patience.Idle},
 	}
 	pinned, err := stage.Pin(ctx, p.Dir, p.File.Runtimes, p.Lock, fetch.PinOptions{Update: c.Update, Sums: c.Sums, Names: c.Runtimes})
 	if err = firstError(err, v.Close()); err != nil {

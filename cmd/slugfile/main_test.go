@@ -34,21 +34,30 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// settleVariable scales down what would make a test wait for a minute.
-const settleVariable = "SLUGFILE_TEST_SETTLE"
+// patienceVariable scales down what would make a test wait for a minute. It holds three
+// durations: to settle, for an answer, idle.
+const patienceVariable = "SLUGFILE_TEST_PATIENCE"
 
 // program is main, with the settings that only tests change.
 func program() {
-	settle, err := time.ParseDuration(os.Getenv(settleVariable))
-	if err != nil {
+	text := os.Getenv(patienceVariable)
+	if text == "" {
 		main()
+	}
+	var p patience
+	for i, field := range strings.Fields(text) {
+		d, err := time.ParseDuration(field)
+		if err != nil {
+			panic(err)
+		}
+		*[]*time.Duration{&p.Settle, &p.Answer, &p.Idle}[i] = d
 	}
 	ctx, stop := withSignals(context.Background(), os.Exit)
 	app, err := newApp(os.Environ(), streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	if err != nil {
 		panic(err)
 	}
-	app.Settle = settle
+	app.Patience = p
 	code := app.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)

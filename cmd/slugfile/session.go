@@ -179,12 +179,12 @@ func (s *session) pipeline(p platform.Platform) *pipeline.Pipeline {
 	return &pipeline.Pipeline{
 		Fetch: &fetch.Stage{
 			Store: s.store, Mirrors: s.mirrors, Sink: sink,
-			Options: fetch.Options{UserAgent: s.app.userAgent()},
+			Options: fetch.Options{UserAgent: s.app.userAgent(), Idle: s.app.Patience.Idle},
 		},
 		Compile: &compile.Stage{Store: s.store, Sink: sink, Env: s.app.Env, Redact: s.app.Redactor.String, Home: filepath.Join(s.dirs.Cache, "home")},
 		Archive: &archive.Stage{Store: s.store, Sink: sink},
 		Upload:  &upload.Stage{Platform: p, Store: s.store, Sink: sink},
-		Release: &release.Stage{Platform: p, Sink: sink, Settle: s.app.Settle},
+		Release: &release.Stage{Platform: p, Sink: sink, Settle: s.app.Patience.Settle},
 		Sink:    sink,
 		Now:     s.app.Now,
 	}
