@@ -186,3 +186,22 @@ func write(t testing.TB, file, text string) {
 }
 
 func hash(b []byte) [sha256.Size]byte { return sha256.Sum256(b) }
+
+// git runs git as a user without configuration.
+func git(t testing.TB, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("git", append([]string{"-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "init.defaultBranch=main"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1"}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// commit makes a repository of dir, if it is none, and commits everything.
+func commit(t testing.TB, dir, message string) {
+	t.Helper()
+	git(t, dir, "init", "-q")
+	git(t, dir, "add", "-A")
+	git(t, dir, "commit", "-q", "-m", message)
+}
