@@ -117,6 +117,13 @@ func (m *MirrorServer) Fault(path string, faults ...Fault) {
 	m.faults[path] = append(m.faults[path], faults...)
 }
 
+// Heal ends all faults of a path.
+func (m *MirrorServer) Heal(path string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.faults, path)
+}
+
 // Requests are those that came so far, in their order.
 func (m *MirrorServer) Requests() []MirrorRequest {
 	m.mu.Lock()
