@@ -290,7 +290,7 @@ func TestExamples(t *testing.T) {
 }
 
 // buildGreeter makes a static program that answers HTTP on PORT, whatever its arguments.
-func buildGreeter(t *testing.T) []byte {
+func buildGreeter(t testing.TB) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "go.mod"), "module greeter\n\ngo 1.24\n")
