@@ -146,7 +146,7 @@ func TestFile_diagnosesAtItsPlaces(t *testing.T) {
 func TestSizes_areDecimalAndBinary(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]config.Size{
-		"500MB": 500_000_000, "1GB": 1_000_000_000, "300MiB": 300 << 20, "1.5GiB": 3 << 29, "12 kB": 12_000, "7KiB": 7 << 10, "9B": 9, "0.5kB": 500,
+		"500MB": 500_000_000, "1GB": 1_000_000_000, "300MiB": 300 << 20, "1.5GiB": 3 << 29, "12 kB": 12_000, "1KB": 1000, "7KiB": 7 << 10, "9B": 9, "0.5kB": 500,
 	} {
 		f := load(t, config.Source{Text: []byte(web + "limits: {slug: " + text + "}\n")})
 		if f.Limits.Slug != want {

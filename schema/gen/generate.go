@@ -68,7 +68,7 @@ func scalars(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[config.Size]():
 		return &jsonschema.Schema{
 			Type:    "string",
-			Pattern: `^[0-9]+(\.[0-9]+)? ?([kMG]B|[KMG]iB|B)$`,
+			Pattern: `^[0-9]+(\.[0-9]+)? ?([kKMG]B|[KMG]iB|B)$`,
 			Extras:  map[string]any{"x-message": "must be a size such as 500MB, 1GB or 300MiB", "x-quote": `give a unit: "{}MB"`},
 		}
 	}
