@@ -259,7 +259,8 @@ func (w *writer) hardlink(p, target string) error {
 
 // finish makes the links, after everything that could have been written through one.
 func (w *writer) finish() (tree.Manifest, error) {
-	if len(w.m) == 0 {
+	// A slug may hold nothing below ./app: an app can live of its process types alone.
+	if len(w.m) == 0 && (!w.o.Slug || w.entries == 0) {
 		if w.o.Strip > 0 && w.entries > 0 {
 			return nil, fmt.Errorf("nothing is left of it after strip: %d", w.o.Strip)
 		}

@@ -1,6 +1,9 @@
 package local_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"bufio"
 	"context"
 	"encoding/json"
@@ -386,5 +389,40 @@ func TestLogSessions_streamTheLog(t *testing.T) {
 	}
 	if id == "" || !strings.HasSuffix(data, "app[worker.1]: first") {
 		t.Errorf("stream ended after %q %q: %v", id, data, lines.Err())
+	}
+}
+
+func TestReleasePhase_saysInItsStreamWhyItCouldNotRun(t *testing.T) {
+	t.Parallel()
+	needDynos(t)
+	p := open(t, t.TempDir(), local.Options{PhaseTimeout: 300 * time.Millisecond})
+	createApp(t, p, "example")
+	r := release(t, p, "example", map[string]string{"web": "./web", "release": "echo begun; sleep 60"})
+	eventually(t, "the end of the phase", func() bool {
+		return getRelease(t, p, "example", r.ID).Status == platform.Failed
+	})
+	_, text := fetch(t, *r.OutputStreamURL)
+	if !strings.Contains(text, "begun") || !strings.Contains(text, "Error: the release phase took longer than 300ms") {
+		t.Errorf("the stream has %q", text)
+	}
+}
+
+func TestDyno_bootsFromASlugWithoutFiles(t *testing.T) {
+	t.Parallel()
+	needDynos(t)
+	p := open(t, t.TempDir(), local.Options{})
+	createApp(t, p, "example")
+	var empty bytes.Buffer
+	z := gzip.NewWriter(&empty)
+	w := tar.NewWriter(z)
+	err := errors.Join(w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./app/", Mode: 0o755}), w.Close(), z.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slug := upload(t, p, "example", map[string]string{"web": "echo alone; exit 3"}, empty.Bytes())
+	call(t, p, "POST", "/apps/example/releases", map[string]string{"slug": slug.ID}, 201)
+	var boot *local.BootError
+	if err := p.AwaitWeb(t.Context(), "example"); !errors.As(err, &boot) || boot.Exit != 3 || strings.Join(boot.Lines, "\n") != "alone" {
+		t.Errorf("AwaitWeb: %v", err)
 	}
 }

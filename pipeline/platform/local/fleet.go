@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -399,7 +400,7 @@ func (f *fleet) appOutput(d *instance) func(string) {
 func (f *fleet) runInstance(ctx context.Context, d *instance, slug slugRecord, env map[string]string, out func(string)) {
 	process, err := f.boot(ctx, d, slug, env, out)
 	if err != nil {
-		f.exited(d, -1, &BootError{Exit: -1, Reason: err.Error()})
+		f.exited(d, -1, &BootError{Exit: -1, Reason: strings.TrimPrefix(err.Error(), "boot dyno "+d.name+": ")})
 		return
 	}
 	// Stop runs beside the wait below, so that a dyno can be stopped while it boots.
@@ -615,7 +616,10 @@ func (f *fleet) runPhase(r releaseRecord) {
 			logLine(line)
 		})
 		f.mu.Unlock()
-		code = f.awaitPhase(d)
+		var fault string
+		if code, fault = f.awaitPhase(d); fault != "" {
+			out.write("Error: " + fault)
+		}
 	}
 	if err := f.settlePhase(r, slug, code == 0); err != nil {
 		f.log.add("heroku", "release", "Error: "+err.Error())
@@ -623,26 +627,31 @@ func (f *fleet) runPhase(r releaseRecord) {
 	out.finish()
 }
 
-// awaitPhase waits for the end of a release phase, but not for ever.
-func (f *fleet) awaitPhase(d *instance) int {
+// awaitPhase waits for the end of a release phase, but not for ever. fault says why there is
+// no exit code of the process itself.
+func (f *fleet) awaitPhase(d *instance) (code int, fault string) {
 	timer := time.NewTimer(f.p.opts.PhaseTimeout)
 	defer timer.Stop()
 	select {
 	case <-d.finished:
 	case <-timer.C:
-		f.log.add("heroku", d.name, fmt.Sprintf("Error: the release phase took longer than %v", f.p.opts.PhaseTimeout))
+		fault = fmt.Sprintf("the release phase took longer than %v", f.p.opts.PhaseTimeout)
+		f.log.add("heroku", d.name, "Error: "+fault)
 		f.mu.Lock()
 		f.stop(d)
 		f.mu.Unlock()
 		<-d.finished
-		return -1
+		return -1, fault
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if d.stopping {
-		return -1
+	switch {
+	case d.stopping:
+		return -1, "the release phase was stopped"
+	case d.code < 0 && d.failure != nil:
+		return -1, d.failure.Reason
 	}
-	return d.code
+	return d.code, ""
 }
 
 // settlePhase makes the release live, or failed: then the one before stays.

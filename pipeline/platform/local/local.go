@@ -377,11 +377,11 @@ func (p *Platform) now() time.Time { return p.opts.Clock().UTC().Truncate(time.S
 func (p *Platform) listen(ctx context.Context) (api, blobs net.Listener, err error) {
 	host, _, err := net.SplitHostPort(p.opts.Listen)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen address %q: %w", p.opts.Listen, err)
+		return nil, nil, fmt.Errorf("listen address %q is not of the form 127.0.0.1:5999: %w", p.opts.Listen, err)
 	}
 	loopback := isLoopbackHost(host)
 	if !loopback && !p.opts.AllowNonLoopback {
-		return nil, nil, fmt.Errorf("listen address %q can be reached from other machines, which was not allowed", p.opts.Listen)
+		return nil, nil, fmt.Errorf("listen address %q can be reached from other machines, whom the embedded platform does not serve: listen on 127.0.0.1", p.opts.Listen)
 	}
 	p.host = host
 	var lc net.ListenConfig
