@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"io"
 	"os"
 	"strings"
@@ -41,9 +40,6 @@ type App struct {
 	Version string
 	// Patience is how long to wait for others; the zero value leaves it to the stages.
 	Patience patience
-	// Git says what git knows of a directory: sha, short and branch. It may be nil, and may
-	// return nil outside a checkout.
-	Git func(ctx context.Context, dir string) (map[string]string, error)
 
 	flags globalFlags
 }

@@ -2,6 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline/archive"
@@ -16,6 +21,9 @@ type buildCmd struct {
 func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 	var outputs []string
 	if c.Output != "" {
+		if err := canBeWritten(c.Output, app.abs(c.Output)); err != nil {
+			return err
+		}
 		outputs = append(outputs, c.Output)
 	}
 	s, err := c.open(ctx, app, outputs...)
@@ -46,4 +54,22 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 		return view.WriteLine(app.Out, done)
 	}
 	return view.WriteBuilt(app.Out, done, app.outStyle())
+}
+
+// canBeWritten finds out before the work what would spoil its end. shown is how the user
+// named the file.
+func canBeWritten(shown, path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return &usageError{msg: fmt.Sprintf("--output %s: there is something that is no regular file; name a file, such as slug.tgz", shown), command: "slugfile build"}
+	}
+	dir := filepath.Dir(path)
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return &usageError{msg: fmt.Sprintf("--output %s: the directory %s does not exist; make it first", shown, dir), command: "slugfile build"}
+	case err != nil:
+		return fmt.Errorf("--output %s: %w", shown, unwrapOpen(err))
+	case !info.IsDir():
+		return &usageError{msg: fmt.Sprintf("--output %s: %s is no directory", shown, dir), command: "slugfile build"}
+	}
+	return nil
 }

@@ -162,7 +162,7 @@ func (a *App) tell(err error, code int, asJSON bool) {
 		}
 		message = view.Faults(list)
 	}
-	_ = view.WriteLine(a.Out, view.Failure{Message: message, Hint: view.Hint(err), ExitCode: code})
+	_ = view.WriteLine(a.Out, view.Failure{Message: message, Output: view.Output(err), Hint: view.Hint(err), ExitCode: code})
 }
 
 // exitRequest is what kong's call for an exit panics with, for --help: were it to return,

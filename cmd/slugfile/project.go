@@ -12,6 +12,7 @@ import (
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/lock"
+	"github.com/slugfile/slugfile/pipeline/observe"
 )
 
 // The files that stand beside each other in the directory of an app.
@@ -35,7 +36,7 @@ type project struct {
 	File                *config.File
 	// Lock is nil when there is no slug.lock.
 	Lock *lock.File
-	// Git is what App.Git said of Dir.
+	// Git is what git knows of Dir: sha, short and branch. It is nil outside a checkout.
 	Git map[string]string
 }
 
@@ -83,10 +84,8 @@ func (a *App) load(ctx context.Context, o loadOptions) (*project, error) {
 		return nil, err
 	}
 	hasProcfile := err == nil
-	if a.Git != nil {
-		if p.Git, err = a.Git(ctx, p.Dir); err != nil {
-			return nil, err
-		}
+	if p.Git, err = a.git(ctx, p.Dir); err != nil {
+		return nil, err
 	}
 	in := config.Source{
 		Path: p.Shown, Text: text, Procfile: procfile, HasProcfile: hasProcfile,
@@ -104,6 +103,15 @@ func (a *App) load(ctx context.Context, o loadOptions) (*project, error) {
 	}
 	p.File = file
 	return p, nil
+}
+
+// git says what ${git.…} stands for in a directory.
+func (a *App) git(ctx context.Context, dir string) (map[string]string, error) {
+	g, err := observe.Git(ctx, dir, a.Env)
+	if err != nil || g.SHA == "" {
+		return nil, err
+	}
+	return map[string]string{"sha": g.SHA, "short": g.SHA[:7], "branch": g.Branch}, nil
 }
 
 // abs puts a path of the command line below the working directory.

@@ -76,8 +76,31 @@ func Credentials(ctx context.Context, o CredentialOptions) (token transport.Secr
 	if err := ctx.Err(); err != nil {
 		return "", "", warnings, err
 	}
-	return "", "", warnings, fmt.Errorf("%w: no token for %s was found; set HEROKU_API_KEY, or add \"machine %s\" to %s, or log in with \"heroku login\"",
-		platform.ErrUnauthorized, u.Host, u.Host, o.netrcPath())
+	return "", "", warnings, &NoTokenError{Host: u.Host, Netrc: o.netrcPath()}
+}
+
+// NoTokenError says that no credentials were found. It is a platform.ErrUnauthorized.
+type NoTokenError struct {
+	// Host is where the token would have been sent; it has a port when that is not the usual one.
+	Host string
+	// Netrc is the file that was read, or would have been.
+	Netrc string
+}
+
+func (e *NoTokenError) Error() string {
+	return fmt.Sprintf("%v: no token for %s was found, neither in HEROKU_API_KEY nor in %s", platform.ErrUnauthorized, e.Host, e.Netrc)
+}
+
+// Unwrap makes it a platform.ErrUnauthorized.
+func (e *NoTokenError) Unwrap() error { return platform.ErrUnauthorized }
+
+// Hint names every way to log in. That of the heroku program is a token for Heroku alone.
+func (e *NoTokenError) Hint() string {
+	h := fmt.Sprintf("set HEROKU_API_KEY, or add \"machine %s\" to %s", e.Host, e.Netrc)
+	if strings.EqualFold(e.Host, "api.heroku.com") {
+		return h + ", or run \"heroku login\""
+	}
+	return h + "; \"slugfile platform\" prints the token of the embedded platform"
 }
 
 // headerSafe reports whether a token can stand in a header.

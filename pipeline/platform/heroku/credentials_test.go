@@ -108,9 +108,14 @@ func TestCredentials_areFoundInTheirOrder(t *testing.T) {
 				t.Errorf("error %v", err)
 			}
 			if err != nil && name != "broken key" {
-				for _, way := range []string{"HEROKU_API_KEY", "machine ", "heroku login"} {
-					if !strings.Contains(err.Error(), way) {
-						t.Errorf("%v: does not name %q", err, way)
+				var none *heroku.NoTokenError
+				if !errors.As(err, &none) {
+					t.Fatalf("error %v", err)
+				}
+				for _, way := range []string{"HEROKU_API_KEY", "machine " + none.Host, "heroku login"} {
+					own := way == "heroku login" && none.Host != "api.heroku.com"
+					if strings.Contains(none.Hint(), way) == own {
+						t.Errorf("hint %q: %q", none.Hint(), way)
 					}
 				}
 			}

@@ -9,8 +9,14 @@ import (
 	"strings"
 
 	"github.com/slugfile/slugfile/config/diag"
+	"github.com/slugfile/slugfile/pipeline/archive"
+	"github.com/slugfile/slugfile/pipeline/compile"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+	"github.com/slugfile/slugfile/pipeline/release"
+	"github.com/slugfile/slugfile/pipeline/unpack"
 )
 
 // Hinter is an error that knows what to do next. Hint is one sentence in lower case, or
@@ -37,11 +43,31 @@ func Error(w io.Writer, err error, s Style) error {
 		}
 		b.WriteString("    " + cleanOutput(l, s) + "\n")
 	}
+	if lines := Output(err); len(lines) > 0 {
+		b.WriteString("    last output:\n")
+		for _, l := range lines {
+			b.WriteString("        " + cleanOutput(l, s) + "\n")
+		}
+	}
 	if h := Hint(err); h != "" {
 		b.WriteString(s.cyan("hint:") + " " + Clean(h) + "\n")
 	}
 	_, werr := io.WriteString(w, b.String())
 	return werr
+}
+
+// Output is what a release phase or a dyno wrote before it failed, as far as it is not
+// part of the error's text; nil when there is none.
+func Output(err error) []string {
+	var phase *release.FailedError
+	var boot *local.BootError
+	switch {
+	case errors.As(err, &phase):
+		return phase.Tail
+	case errors.As(err, &boot):
+		return boot.Lines
+	}
+	return nil
 }
 
 // platformHints holds one next step for each id of the Platform API's errors:
@@ -83,6 +109,9 @@ func Hint(err error) string {
 	if errors.As(err, &api) {
 		return platformHint(api)
 	}
+	if h := stageHint(err); h != "" {
+		return h
+	}
 	var mismatch *digest.MismatchError
 	var dns *net.DNSError
 	switch {
@@ -104,6 +133,65 @@ func Hint(err error) string {
 		return "check who owns the file and its directory"
 	}
 	return systemHint(err)
+}
+
+// stageHint is for what went wrong in a stage, or in a dyno.
+func stageHint(err error) string {
+	var step *compile.StepError
+	var conflict *plan.ConflictError
+	var large *archive.TooLargeError
+	var archived *unpack.Error
+	var stale *release.StaleError
+	var phase *release.FailedError
+	var boot *local.BootError
+	var held *local.HeldError
+	switch {
+	case errors.As(err, &step):
+		return stepHint(step)
+	case errors.As(err, &conflict):
+		return "use \"exclude\" or another \"into\" in one of them"
+	case errors.As(err, &large):
+		return "leave out what the app does not need at run time, with \"only\" of a runtime, \"exclude\" of files or .slugignore"
+	case errors.As(err, &boot):
+		return bootHint(boot)
+	case errors.As(err, &archived) && archived.Entry == "":
+		return "look at the file itself: a page to log in or an error page may stand where the archive was"
+	case errors.As(err, &archived):
+		return "such an archive is never unpacked; tell whoever made it, or use another one"
+	case errors.As(err, &stale):
+		return "run \"slugfile plan\" and look at what was released in the meantime, then apply again"
+	case errors.As(err, &phase):
+		return "mend what the process type \"release\" runs, and apply again; \"slugfile releases\" shows what is live"
+	case errors.As(err, &held):
+		return "\"slugfile platform\" that runs already can be used: see platform.json in that directory"
+	}
+	return ""
+}
+
+func stepHint(e *compile.StepError) string {
+	switch {
+	case e.Missing != "":
+		return "outputs are paths below /app, where the step runs; correct \"outputs:\" or what the step writes"
+	case e.Timeout > 0:
+		return "give the step more time with \"timeout:\", or find out what it waits for"
+	case e.Code == 127:
+		return "a command was not found: name a runtime that has it, or install it on this machine"
+	case e.Code == 137:
+		return "something killed it, perhaps for its use of memory"
+	}
+	return "a step sees its inputs, earlier outputs and runtimes only, and of the environment what env: and pass_env: name"
+}
+
+func bootHint(e *local.BootError) string {
+	switch {
+	case e.Code == "R10":
+		return "the process type \"web\" must listen on 0.0.0.0 at the port in $PORT"
+	case e.Exit == 127:
+		return "a command was not found: the slug holds what runtimes: and files: put into it, and PATH must name its directory"
+	case e.Code == "H10":
+		return "the process type \"web\" must keep running; its output says why it did not"
+	}
+	return ""
 }
 
 func platformHint(e *platform.Error) string {

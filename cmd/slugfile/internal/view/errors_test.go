@@ -15,8 +15,14 @@ import (
 	"github.com/sebdah/goldie/v2"
 
 	"github.com/slugfile/slugfile/config/diag"
+	"github.com/slugfile/slugfile/pipeline/archive"
+	"github.com/slugfile/slugfile/pipeline/compile"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+	"github.com/slugfile/slugfile/pipeline/release"
+	"github.com/slugfile/slugfile/pipeline/unpack"
 )
 
 type knowing struct{}
@@ -47,6 +53,19 @@ func TestError_saysWhatFailedAndWhatToDoNext(t *testing.T) {
 		fmt.Errorf("fetch: node: %w", &net.DNSError{Err: "no such host", Name: "nodejs.org"}),
 		fmt.Errorf("fetch: %w", context.DeadlineExceeded),
 		fmt.Errorf("open the store: %w", fs.ErrPermission),
+		fmt.Errorf("compile: %w", &compile.StepError{Step: "bundle", Code: 127, Elapsed: time.Second, Tail: []string{"npm: command not found"}}),
+		fmt.Errorf("compile: %w", &compile.StepError{Step: "bundle", Timeout: time.Minute, Elapsed: time.Minute}),
+		fmt.Errorf("compile: %w", &compile.StepError{Step: "bundle", Missing: "dist", Found: []string{"build"}}),
+		fmt.Errorf("archive: %w", &plan.ConflictError{Path: "bin/web", First: "files[0]", Second: "step \"bundle\""}),
+		fmt.Errorf("archive: %w", &archive.TooLargeError{Limit: 1000, Why: "more than 2.0 kB"}),
+		fmt.Errorf("fetch: %w", &unpack.Error{Archive: "node", Err: errors.New("it is no archive")}),
+		fmt.Errorf("fetch: %w", &unpack.Error{Archive: "node", Entry: "../x", Err: errors.New("it leaves the archive")}),
+		fmt.Errorf("release: %w", &release.StaleError{App: "example", BaselineVersion: 11}),
+		fmt.Errorf("release: %w", &release.FailedError{App: "example", Version: 12, Status: platform.Failed, Tail: []string{"migrating", "no table\x1b[2J users"}}),
+		&local.BootError{App: "example", Release: 12, Dyno: "web.1", Code: "R10", Exit: -1, Reason: "Web process failed to bind to $PORT within 1m0s of launch", Lines: []string{"thinking"}},
+		&local.BootError{App: "example", Release: 12, Dyno: "web.1", Code: "H10", Exit: 127, Reason: "the process exited with status 127 before it listened on $PORT", Lines: []string{"bash: node: command not found"}},
+		&local.BootError{App: "example", Release: 12, Dyno: "web.1", Code: "H10", Exit: 1, Reason: "the process exited with status 1 before it listened on $PORT"},
+		&local.HeldError{Dir: "/data", PID: 42},
 	} {
 		if err := Error(&b, err, Style{}); err != nil {
 			t.Fatal(err)

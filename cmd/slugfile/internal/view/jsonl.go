@@ -110,9 +110,11 @@ func NewDiagnostic(d diag.Diagnostic) Diagnostic {
 
 // Failure is why a command failed. It is the last line then.
 type Failure struct {
-	Message  string `json:"message"`
-	Hint     string `json:"hint,omitempty"`
-	ExitCode int    `json:"exit_code"`
+	Message string `json:"message"`
+	// Output is the last lines of the release phase or the dyno that failed.
+	Output   []string `json:"output,omitempty"`
+	Hint     string   `json:"hint,omitempty"`
+	ExitCode int      `json:"exit_code"`
 }
 
 // The names of the results in JSON lines.

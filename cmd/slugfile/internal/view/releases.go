@@ -6,11 +6,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
 )
 
 // Releases writes an app's history as a table, newest first as given, with ages as seen at
-// now: version, age, status, description, user. The live release is marked with "*".
+// now: version, age, status, description without the mark of an apply, user. The live
+// release is marked with "*".
 func Releases(w io.Writer, app string, list []platform.Release, now time.Time, s Style) error {
 	if len(list) == 0 {
 		_, err := fmt.Fprintf(w, "%s has no releases.\n", Clean(app))
@@ -20,12 +22,13 @@ func Releases(w io.Writer, app string, list []platform.Release, now time.Time, s
 	rows := make([]row, len(list))
 	var wVersion, wAge, wStatus, wUser int
 	for i, r := range list {
+		text, _, _ := plan.ParseMark(r.Description)
 		rows[i] = row{
 			mark:        " ",
 			version:     fmt.Sprintf("v%d", r.Version),
 			age:         Age(now.Sub(r.CreatedAt)),
 			status:      Clean(r.Status),
-			description: Clean(r.Description),
+			description: Clean(text),
 			user:        Clean(r.User.Email),
 		}
 		if r.Current {

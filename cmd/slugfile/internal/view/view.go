@@ -28,7 +28,7 @@
 //	built           the last line of build: slug
 //	released        one release of an app's history: id, version, status, current, description, user, created_at, slug_id
 //	diagnostic      a fault of slug.yaml: file, line, column, path, message, hint, snippet
-//	error           why a command failed: message, hint, exit_code
+//	error           why a command failed: message, output, hint, exit_code
 //
 // The fields of one type may grow; none is renamed or changes its meaning within "v":1.
 package view

@@ -44,10 +44,11 @@ func (w words) sentence(e event.Event) (line, bool) {
 		}
 		return w.about("✓", e.Stage, e.Subject, size(e.Bytes), Clean(e.Why), took(Elapsed(e.Elapsed))), true
 	case event.TaskFailed:
-		return w.about("✗", e.Stage, e.Subject, w.style.red("failed"), firstLine(e.Error), took(Elapsed(e.Elapsed))), true
+		// Why stands at the end of the run, in full.
+		return w.about("✗", e.Stage, e.Subject, w.style.red("failed"), took(Elapsed(e.Elapsed))), true
 	case event.Retry:
 		return w.about("~", e.Stage, e.Subject,
-			fmt.Sprintf("attempt %d: %s", e.Attempt, firstLine(e.Error)), "again in "+Elapsed(e.Wait)), true
+			fmt.Sprintf("attempt %d: %s", e.Attempt, strings.TrimPrefix(firstLine(e.Error), Clean(e.Subject)+": ")), "again in "+Elapsed(e.Wait)), true
 	}
 	return line{}, false
 }
