@@ -4,11 +4,13 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/tree"
+	"github.com/slugfile/slugfile/pipeline/unpack"
 )
 
 // foreign is a slug by another writer.
@@ -265,4 +268,44 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("an accepted slug cannot be packed: %v", err)
 		}
 	})
+}
+
+// What a system takes as a name can be packed, and so it must boot.
+func TestWrite_dynosUnpackEveryName(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("names are bytes on Linux only")
+	}
+	deep := strings.Repeat("d/", 100)
+	root := write(t, map[string]string{
+		`back\slash`: "1", "new\nline": "2", "esc\x1b[2J": "3", "bad\xff\xfe": "4", "-rf": "5", "trailing ": "6", "a:b": "7", "é": "8", "e\u0301": "9",
+		strings.Repeat("n", 255): "10", deep + "leaf": "11", `c:\windows`: "12", "tab\t/x": "13", `"quoted"`: "14", "star*": "15",
+		`to back -> back\slash`: "", "to bad\xff -> bad\xff\xfe": "", deep + `up -> ../up\`: "",
+	})
+	b := pack(t, members(t, root, artifact.LayerSource), slug.Options{})
+	if _, err := slug.Manifest(bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "slug.tgz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	app := filepath.Join(t.TempDir(), "app")
+	got, err := unpack.Extract(context.Background(), f, app, unpack.Options{Slug: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, m := range map[string]tree.Manifest{"the manifest": got, "the directory": scan(t, app)} {
+		if diff := cmp.Diff(scan(t, root), m); diff != "" {
+			t.Errorf("%s is another (-packed +unpacked):\n%s", what, diff)
+		}
+	}
+	foreign := filepath.Join(t.TempDir(), "runtime")
+	if _, err := unpack.Extract(context.Background(), f, foreign, unpack.Options{}); err == nil || !strings.Contains(err.Error(), "backslash") && !strings.Contains(err.Error(), "deep") {
+		t.Errorf("as a runtime: error is %v", err)
+	}
 }

@@ -326,8 +326,8 @@ func TestWrite_hardLinksBecomeCopies(t *testing.T) {
 	}
 }
 
-// unpack is the plainest reader there can be; it trusts the slug.
-func unpack(t testing.TB, b []byte) string {
+// untar is the plainest reader there can be; it trusts the slug.
+func untar(t testing.TB, b []byte) string {
 	t.Helper()
 	to := t.TempDir()
 	err := slug.Read(bytes.NewReader(b), func(h *tar.Header, body io.Reader) error {
@@ -378,7 +378,7 @@ func TestWrite_packingWhatWasUnpackedGivesTheSameSlug(t *testing.T) {
 			list = append(list, m)
 		}
 		once := pack(t, list, slug.Options{})
-		twice := pack(t, members(t, unpack(t, once), artifact.LayerSource), slug.Options{})
+		twice := pack(t, members(t, untar(t, once), artifact.LayerSource), slug.Options{})
 		if !bytes.Equal(once, twice) {
 			rt.Fatalf("listings differ (-once +twice):\n%s", cmp.Diff(listing(t, once), listing(t, twice)))
 		}

@@ -253,6 +253,27 @@ func TestExtract_readsSlugsAsADynoDoes(t *testing.T) {
 	}
 }
 
+// An app can live of its process types alone.
+func TestExtract_readsASlugWithoutFiles(t *testing.T) {
+	t.Parallel()
+	for name, archive := range map[string][]byte{"./app/": tarOf(dir("./app/")), "./ and ./app/": tarOf(dir("./"), dir("./app/"))} {
+		dest, m, err := extract(t, gz(archive), unpack.Options{Slug: true})
+		if err != nil || len(m) != 0 {
+			t.Errorf("%s: %v, %v", name, m, err)
+			continue
+		}
+		if list, err := os.ReadDir(dest); err != nil || len(list) != 0 {
+			t.Errorf("%s: %v, %v", name, list, err)
+		}
+		if _, _, err := extract(t, gz(archive), unpack.Options{Strip: 1}); err == nil {
+			t.Errorf("%s: a runtime of nothing is taken", name)
+		}
+	}
+	if _, _, err := extract(t, gz(tarOf()), unpack.Options{Slug: true}); err == nil {
+		t.Error("an archive of nothing is taken for a slug")
+	}
+}
+
 // All orders of a link, a directory in its place and a file through both, at depths 1 to 4.
 func TestExtract_nothingPassesThroughALinkInAnyOrder(t *testing.T) {
 	t.Parallel()

@@ -11,14 +11,14 @@ import (
 
 const (
 	maxName  = 4096 // bytes of a name or of a link's target: PATH_MAX
-	maxDepth = 64   // components
+	maxDepth = 64   // components, except in slugs
 )
 
 // components checks a name of the archive and cuts it. Nothing is cleaned: a leading "./"
 // and, for directories, one final slash are all that may be left out. The entry "./" gives
 // no components.
-func components(name string, dir bool) ([]string, error) {
-	if err := checkText(name); err != nil {
+func (o Options) components(name string, dir bool) ([]string, error) {
+	if err := o.checkText(name); err != nil {
 		return nil, fmt.Errorf("its name %w", err)
 	}
 	if name[0] == '/' {
@@ -31,7 +31,7 @@ func components(name string, dir bool) ([]string, error) {
 		}
 	}
 	parts := strings.Split(strings.TrimPrefix(name, "./"), "/")
-	if len(parts) > maxDepth {
+	if len(parts) > maxDepth && !o.Slug {
 		return nil, fmt.Errorf("its name is over %d components deep", maxDepth)
 	}
 	for _, p := range parts {
@@ -45,8 +45,10 @@ func components(name string, dir bool) ([]string, error) {
 	return parts, nil
 }
 
-// checkText refuses what no name and no target may hold.
-func checkText(s string) error {
+// checkText refuses what no name and no target may hold. A slug was packed from files that
+// are there, so its names are what a Linux system takes; in a foreign archive a backslash
+// is the sign of one that was made to be read in two ways.
+func (o Options) checkText(s string) error {
 	switch {
 	case s == "":
 		return errors.New("is empty")
@@ -54,7 +56,7 @@ func checkText(s string) error {
 		return fmt.Errorf("is over %d bytes long", maxName)
 	case strings.IndexByte(s, 0) >= 0:
 		return errors.New("holds a NUL byte")
-	case strings.IndexByte(s, '\\') >= 0:
+	case !o.Slug && strings.IndexByte(s, '\\') >= 0:
 		return errors.New("holds a backslash")
 	}
 	return nil
@@ -63,7 +65,7 @@ func checkText(s string) error {
 // place says where an entry goes below the root. It is "" for a directory that is the root
 // or above it, which needs nothing to be done.
 func (o Options) place(name string, dir bool) (string, error) {
-	parts, err := components(name, dir)
+	parts, err := o.components(name, dir)
 	if err != nil {
 		return "", err
 	}
@@ -99,7 +101,7 @@ func (o Options) nothingLeft() error {
 // root at every step. The result is the way from the root, with its ".." still in it, cut
 // at the slashes.
 func (o Options) target(p, text string) ([]string, error) {
-	if err := checkText(text); err != nil {
+	if err := o.checkText(text); err != nil {
 		return nil, fmt.Errorf("its target %w", err)
 	}
 	var way []string
