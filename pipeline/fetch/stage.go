@@ -85,18 +85,6 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// unpackFormat is part of the key of an unpacked runtime: it moves when the extraction
-// policy gives other trees for the same archive.
-const unpackFormat = 1
-
-func treeKey(archive digest.Digest, strip int) digest.Digest {
-	return digest.OfJSON(struct {
-		Format  int
-		Archive digest.Digest
-		Strip   int
-	}{unpackFormat, archive, strip})
-}
-
 const treeKind = "runtime"
 
 // Run fetches the runtimes, several at once, and returns them in their order. Bytes that are
@@ -192,22 +180,21 @@ func (t *task) run(ctx context.Context, r plan.Runtime) (artifact.Runtime, error
 		}
 		out.Size = size
 	}
-	key := treeKey(r.Digest, r.Strip)
+	key := r.TreeKey()
 	known := r.Path != "" || t.seen(r)
-	if known {
-		dir, m, ok, err := t.s.Store.VerifyTree(ctx, treeKind, key)
-		if err != nil {
-			return out, fmt.Errorf("%s: %w", t.subject(), err)
+	// Looked at in any case: PutTree takes a tree that stands there for a whole one.
+	dir, m, ok, err := t.s.Store.VerifyTree(ctx, treeKind, key)
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", t.subject(), err)
+	}
+	if ok && known {
+		if size, has := t.s.Store.Has(r.Digest); has && out.Size < 0 {
+			out.Size = size
 		}
-		if ok {
-			if size, has := t.s.Store.Has(r.Digest); has && out.Size < 0 {
-				out.Size = size
-			}
-			out.Size = max(0, out.Size) // the archive may be gone while its tree is whole
-			out.Dir, out.Tree = dir, m
-			t.finished(out.Size, "in the store")
-			return out, nil
-		}
+		out.Size = max(0, out.Size) // the archive may be gone while its tree is whole
+		out.Dir, out.Tree = dir, m
+		t.finished(out.Size, "in the store")
+		return out, nil
 	}
 	archive, why, err := t.archive(ctx, r, known)
 	if err != nil {
@@ -228,7 +215,6 @@ func (t *task) run(ctx context.Context, r plan.Runtime) (artifact.Runtime, error
 }
 
 func (t *task) unpack(ctx context.Context, archive *os.File, key digest.Digest, strip int) (string, tree.Manifest, error) {
-	// A tree that stands there was verified, or is of the same bytes.
 	return t.s.Store.PutTree(treeKind, key, func(dir string) (tree.Manifest, error) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return nil, err

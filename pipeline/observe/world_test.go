@@ -15,8 +15,10 @@ import (
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/fetch"
 	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/observe"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/store"
@@ -284,6 +286,53 @@ func TestWorld_trustsAStoredArchiveOnlyBesideItsAddress(t *testing.T) {
 	}
 	if seen := look(t, observe.Options{Inputs: in, Store: s}); !seen.Stored[d] {
 		t.Error("a stored archive is not found")
+	}
+}
+
+func TestWorld_knowsAsStoredWhatFetchNoted(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	archive := pipetest.TarGz(t, map[string]string{"bin/node": "node"})
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "node.tar.gz"), archive, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mirror, err := fetch.ParseMirror("https://dist.example=file:" + dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const url = "https://dist.example/node.tar.gz"
+	stored := func(name, url string, d digest.Digest) bool {
+		in := inputs(t)
+		in.File.Build = nil
+		in.File.Runtimes = config.Runtimes{{Name: name, URL: url, SHA256: d.String()}}
+		seen := look(t, observe.Options{Inputs: in, Store: s})
+		return seen.Stored[d]
+	}
+	want := digest.Of(archive)
+	if stored("node", url, want) {
+		t.Fatal("stored before it was fetched")
+	}
+	in := inputs(t)
+	in.File.Runtimes = config.Runtimes{{Name: "node", URL: url, SHA256: want.String()}}
+	stage := &fetch.Stage{Store: s, Mirrors: []fetch.Mirror{mirror}}
+	if _, err := stage.Run(context.Background(), plan.Fetch{Runtimes: plan.Runtimes(*in, plan.Observed{})}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, url string
+		digest    digest.Digest
+		want      bool
+	}{
+		{"node", url, want, true},
+		{"node", url + "?X-Amz-Signature=2&X-Amz-Date=3", want, true}, // signed anew, the same address
+		{"node", "https://dist.example/v2/node.tar.gz", want, false},
+		{"ruby", url, want, false},
+		{"node", url, digest.Of([]byte("other bytes")), false},
+	} {
+		if got := stored(c.name, c.url, c.digest); got != c.want {
+			t.Errorf("%s at %s with %s: stored is %v", c.name, c.url, c.digest.Short(), got)
+		}
 	}
 }
 
