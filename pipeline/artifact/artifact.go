@@ -22,8 +22,9 @@ type Runtime struct {
 	Dir string
 	// Tree is everything in Dir.
 	Tree tree.Manifest
-	// Tool is the absolute path of a tool of this machine (`host:`). Empty for archives.
-	Tool string
+	// Tool is the absolute path of a tool of this machine (`host:`), links resolved, and Command
+	// the name it is called by. Empty for archives.
+	Tool, Command string
 	// Digest is of the archive's bytes, or of the tool's.
 	Digest digest.Digest
 	// Size is in bytes, of the archive or of the tool.

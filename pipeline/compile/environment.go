@@ -71,19 +71,15 @@ func (r *run) environment(p *place, step plan.Step, seen []artifact.Runtime) (en
 	return env, secrets
 }
 
-// searchPath is PATH: the runtimes in the step's order, the tools, the system.
+// searchPath is PATH: the runtimes and tools in the step's order, then the system.
 func searchPath(p *place, seen []artifact.Runtime) string {
 	var dirs []string
-	tools := false
 	for _, a := range seen {
 		if a.Tool != "" {
-			tools = true
-			continue
+			dirs = append(dirs, filepath.Join(p.seenTools, a.Name))
+		} else {
+			dirs = append(dirs, binDir(p.root, a))
 		}
-		dirs = append(dirs, binDir(p.root, a))
-	}
-	if tools {
-		dirs = append(dirs, p.seenTools)
 	}
 	return strings.Join(append(dirs, systemPath), string(filepath.ListSeparator))
 }

@@ -210,9 +210,14 @@ func (p *place) addRuntime(ctx context.Context, a artifact.Runtime, all []artifa
 	return p.add(ctx, a.Tree, a.Dir, dir)
 }
 
-// addTool links a tool of this machine into the directory on PATH that holds nothing else.
+// addTool links a tool of this machine, under the name it is called by, into a directory of
+// its own: what lies beside it is not pinned.
 func (p *place) addTool(a artifact.Runtime) error {
-	if err := os.Symlink(a.Tool, filepath.Join(p.tools, filepath.Base(a.Tool))); err != nil {
+	dir := filepath.Join(p.tools, a.Name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(a.Tool, filepath.Join(dir, a.Command)); err != nil {
 		return err
 	}
 	// The step's own /tmp hides the machine's, where the tool may be.

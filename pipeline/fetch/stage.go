@@ -157,7 +157,7 @@ func (t *task) subject() string { return "runtime " + t.name }
 func (t *task) run(ctx context.Context, r plan.Runtime) (artifact.Runtime, error) {
 	out := artifact.Runtime{
 		Name: r.Name, Into: r.Into, BuildOnly: r.BuildOnly, Only: r.Only,
-		Tool: r.Tool, Digest: r.Digest, Size: r.Size,
+		Tool: r.Tool, Command: r.Command, Digest: r.Digest, Size: r.Size,
 	}
 	if r.Digest.IsZero() {
 		return out, fmt.Errorf("%s: nothing pins its bytes", t.subject())

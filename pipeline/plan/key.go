@@ -29,6 +29,7 @@ type runtimeKey struct {
 	Into      string        `json:"into"`
 	Only      []string      `json:"only"`
 	BuildOnly bool          `json:"build_only"`
+	Command   string        `json:"command,omitempty"`
 }
 
 type stepDefinition struct {
@@ -71,7 +72,7 @@ func key(in Inputs, stack string, runtimes []Runtime) digest.Digest {
 }
 
 func (r Runtime) key() runtimeKey {
-	return runtimeKey{r.Name, r.Digest, r.Strip, r.Into, append([]string{}, r.Only...), r.BuildOnly}
+	return runtimeKey{r.Name, r.Digest, r.Strip, r.Into, append([]string{}, r.Only...), r.BuildOnly, r.Command}
 }
 
 // definition is what slug.yaml says of a step, as far as its output depends on it.
@@ -174,7 +175,7 @@ func resolve(in Inputs, seen Observed) ([]Runtime, []Problem) {
 					Hint:    "install it, or fetch it as an archive with url: and sha256:",
 				})
 			}
-			r.Tool, r.Digest, r.Size = tool.Path, tool.Digest, tool.Size
+			r.Tool, r.Command, r.Digest, r.Size = tool.Path, c.Host, tool.Digest, tool.Size
 		case c.Path != "":
 			r.Path = in.Source.Dir + "/" + path.Clean(c.Path)
 			r.Digest, r.Size = pinned, size

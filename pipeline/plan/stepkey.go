@@ -22,6 +22,8 @@ func StepKey(s Step, runtimes []artifact.Runtime, earlier []artifact.Output) dig
 		Into   string        `json:"into"`
 		Strip  int           `json:"strip"`
 		Digest digest.Digest `json:"digest"`
+		// Command is the name that a tool of this machine is called by.
+		Command string `json:"command,omitempty"`
 	}
 	key := struct {
 		Format   int               `json:"format"`
@@ -51,7 +53,7 @@ func StepKey(s Step, runtimes []artifact.Runtime, earlier []artifact.Output) dig
 	for _, name := range s.Runtimes {
 		for _, r := range runtimes {
 			if r.Name == name {
-				key.Runtimes = append(key.Runtimes, runtime{r.Name, r.Into, s.Strip[name], r.Digest})
+				key.Runtimes = append(key.Runtimes, runtime{r.Name, r.Into, s.Strip[name], r.Digest, r.Command})
 			}
 		}
 	}

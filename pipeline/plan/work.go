@@ -37,8 +37,9 @@ type Runtime struct {
 	URL string
 	// Path is the absolute path of an archive of the repository.
 	Path string
-	// Tool is the absolute path of a tool of this machine.
-	Tool string
+	// Tool is the absolute path of a tool of this machine, links resolved, and Command the
+	// name it is called by: many programs are links, and some act by their name.
+	Tool, Command string
 	// Digest and Size are what the bytes must be. Size is -1 when only the digest is known.
 	Digest digest.Digest
 	Size   int64
