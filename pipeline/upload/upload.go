@@ -20,6 +20,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/transport"
 )
 
 // Blobs hands out the archive. Open must verify the bytes that it hands out.
@@ -117,21 +118,37 @@ func optional(s string) *string {
 	return &s
 }
 
+// maxCreates is how often an app is asked for whose making was left open.
+const maxCreates = 3
+
+// createRetry is the wait before the first of them.
+const createRetry = 500 * time.Millisecond
+
 // createApp returns the id of the new app. When the answer was lost, an app of that name that
-// we may read is the one: the plan was made when there was none.
+// we may read is the one: the plan was made when there was none. Until there is one, it is asked for
+// again, which cannot make two, since the name can be had once only.
 func (s *Stage) createApp(ctx context.Context, in platform.AppCreate) (string, error) {
-	app, err := s.Platform.CreateApp(ctx, in)
-	if errors.Is(err, platform.ErrAmbiguous) && in.Name != "" {
-		found, findErr := s.Platform.App(ctx, in.Name)
-		if findErr != nil {
-			return "", fmt.Errorf("%w (and then: %w)", err, findErr)
+	for n := 1; ; n++ {
+		app, err := s.Platform.CreateApp(ctx, in)
+		open := errors.Is(err, platform.ErrAmbiguous) || err != nil && n > 1 // an earlier one may have come through late
+		if !open || in.Name == "" {
+			return app.ID, err
 		}
-		app, err = found, nil
+		found, findErr := s.Platform.App(ctx, in.Name)
+		switch {
+		case findErr == nil:
+			return found.ID, nil
+		case !errors.Is(findErr, platform.ErrNotFound):
+			return "", fmt.Errorf("%w (and then: %w)", err, findErr)
+		case !errors.Is(err, platform.ErrAmbiguous) || n == maxCreates:
+			return "", err
+		}
+		wait := createRetry << (n - 1)
+		s.emit(event.Retry{Stage: event.Upload, Subject: "app " + in.Name, Attempt: n, Wait: wait, Error: err.Error() + "; there is no such app yet"})
+		if sleepErr := transport.Sleep(ctx, wait); sleepErr != nil {
+			return "", fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
 	}
-	if err != nil {
-		return "", err
-	}
-	return app.ID, nil
 }
 
 // progress thins the calls of PutBlob out. The first and the last always pass.
@@ -164,21 +181,29 @@ func (e *VerifyError) Error() string {
 	return fmt.Sprintf("slug %s on the platform is not the one that was sent: %s; nothing was released", e.SlugID, e.What)
 }
 
+// Hint says what to do next.
+func (e *VerifyError) Hint() string {
+	return "run slugfile again: it uploads a new slug, and reuses what was built"
+}
+
 // Unwrap classes the error with all bytes that do not match their digest.
 func (e *VerifyError) Unwrap() error { return e.mismatch }
 
 // verify asks the platform and the blob store about what arrived: outside Private Spaces the
 // platform itself does not compare checksums.
 func (s *Stage) verify(ctx context.Context, app, id string, slug artifact.Slug, sum *md5Reader) error {
-	found, err := s.Platform.Slug(ctx, app, id)
-	if err != nil {
-		return fmt.Errorf("verify upload: %w", err)
-	}
 	bad := func(got int64, format string, args ...any) error {
 		return &VerifyError{
 			SlugID: id, What: fmt.Sprintf(format, args...),
 			mismatch: &digest.MismatchError{Subject: "slug on the platform", Want: slug.Digest, WantSize: slug.Size, GotSize: got},
 		}
+	}
+	found, err := s.Platform.Slug(ctx, app, id)
+	if errors.Is(err, platform.ErrNotFound) {
+		return bad(0, "the platform has no such slug any more: %v", err)
+	}
+	if err != nil {
+		return fmt.Errorf("verify upload: %w", err)
 	}
 	if found.Checksum != nil && !strings.EqualFold(*found.Checksum, slug.Digest.Checksum()) {
 		return bad(slug.Size, "its checksum is %q, expected %q", *found.Checksum, slug.Digest.Checksum())

@@ -168,6 +168,58 @@ func TestStage_findsTheAppWhoseAnswerWasLost(t *testing.T) {
 	}
 }
 
+// A name can be had once, so that an app which was not made may be asked for again.
+func TestStage_asksAgainForAnAppThatWasNotMade(t *testing.T) {
+	t.Parallel()
+	for fails, want := range map[int]int{1: 2, 2: 3, 9: 3} {
+		w := newWorld(t, 10)
+		w.Fail(func(r platformtest.Request) platformtest.Fault {
+			if r.Op == "POST app" && r.N <= fails {
+				return platformtest.Fault{Status: 503}
+			}
+			return platformtest.Fault{}
+		})
+		_, err := w.run(t)
+		if fails < 3 && err != nil || fails == 9 && !errors.Is(err, platform.ErrAmbiguous) || w.count("POST app") != want {
+			t.Errorf("%d failures: %v; POST app was sent %d times, want %d", fails, err, w.count("POST app"), want)
+		}
+	}
+}
+
+// The first request takes effect after we have looked; the second one finds the name taken.
+func TestStage_findsTheAppThatWasMadeLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 10)
+	w.Fail(func(r platformtest.Request) platformtest.Fault {
+		switch {
+		case r.Op == "POST app" && r.N == 1:
+			return platformtest.Fault{Act: true, Drop: true}
+		case r.Op == "GET app" && r.N == 1:
+			return platformtest.Fault{Status: 404}
+		}
+		return platformtest.Fault{}
+	})
+	if _, err := w.run(t); err != nil || w.count("POST app") != 2 || w.count("POST slugs") != 1 {
+		t.Errorf("%v; POST app was sent %d times", err, w.count("POST app"))
+	}
+}
+
+func TestStage_saysWhenTheSlugIsGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 10)
+	w.Fail(func(r platformtest.Request) platformtest.Fault {
+		if r.Op == "GET slugs" {
+			return platformtest.Fault{Status: 404}
+		}
+		return platformtest.Fault{}
+	})
+	_, err := w.run(t)
+	var gone *upload.VerifyError
+	if !errors.As(err, &gone) || !strings.Contains(err.Error(), "no such slug") || !strings.Contains(gone.Hint(), "run slugfile again") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestStage_sendsTheWholeSlugAgainAfterAReset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1<<20)
