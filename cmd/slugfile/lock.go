@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/fetch"
 	"github.com/slugfile/slugfile/pipeline/store"
 )
@@ -47,24 +46,9 @@ func (c *lockCmd) Run(ctx context.Context, app *App) (err error) {
 	}
 	// No runtime needs a pin: an empty file would only ask to be explained.
 	if p.Lock != nil || len(pinned.Lock.Pins) > 0 {
-		if err := writeWhole(p.LockPath, pinned.Lock.Bytes()); err != nil {
+		if err := disk.WriteFile(p.LockPath, pinned.Lock.Bytes(), 0o666); err != nil {
 			return err
 		}
 	}
 	return view.Pinned(app.Out, p.LockShown, pinned.Changes, app.outStyle())
-}
-
-// writeWhole replaces a file of the user's: the old one or the new one is there, never half.
-func writeWhole(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // it is gone after the rename
-	_, err = f.Write(text)
-	err = firstError(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

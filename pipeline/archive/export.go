@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/store"
 )
 
@@ -41,23 +41,10 @@ func Export(ctx context.Context, st *store.Store, s artifact.Slug, to string) (e
 	}
 	defer src.Close()
 
-	// Beside the target, so that the rename stays on one file system.
-	temp := filepath.Join(filepath.Dir(at), ".slugfile-"+rand.Text()+".tmp")
-	dst, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(temp))
+	return disk.Replace(at, 0o666, func(w io.Writer) error {
+		if _, err := io.Copy(w, src); err != nil {
+			return err
 		}
-	}()
-	_, err = io.Copy(dst, src)
-	if err == nil {
-		err = dst.Sync()
-	}
-	if err = errors.Join(err, dst.Close(), ctx.Err()); err != nil {
-		return err
-	}
-	return os.Rename(temp, at)
+		return ctx.Err()
+	})
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -107,6 +108,9 @@ type filter struct {
 func (f *filter) skip(rel string, isDir bool) bool {
 	if isDir && path.Base(rel) == ".git" {
 		return true // nobody expects it in the slug, so it is not worth a line
+	}
+	if !isDir && disk.IsTemp(path.Base(rel)) {
+		return true // a run of this program was killed while it wrote
 	}
 	if slices.ContainsFunc(f.exclude, func(x string) bool { return tree.Under(rel, x) }) ||
 		slices.ContainsFunc(f.outputs, func(x string) bool { return tree.Under(rel, x) || tree.Glob(x, rel) }) {

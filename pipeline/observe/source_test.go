@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/observe"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -175,6 +177,27 @@ func TestSource_withoutGitIsEveryFile(t *testing.T) {
 	got, _, git := c.source(observe.SourceOptions{})
 	same(t, "source", got, []string{"bin/", "bin/run*", "empty/", "web.js", "x.log"})
 	same(t, "git", git, plan.Git{})
+}
+
+func TestSource_leavesOutWhatAKilledRunLeft(t *testing.T) {
+	t.Parallel()
+	for name, where := range map[string]func(*testing.T) *checkout{"a directory": directory, "a git checkout": repository} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := where(t)
+			c.write("web.js")
+			var got []string
+			// A kill in the middle of a write leaves what stands there in the middle of one.
+			err := disk.Replace(filepath.Join(c.dir, "slug.lock"), 0o600, func(io.Writer) error {
+				got, _, _ = c.source(observe.SourceOptions{})
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "source", got, []string{"web.js"})
+		})
+	}
 }
 
 func TestSource_withholdsSecretsAndWhatSlugignoreNames(t *testing.T) {

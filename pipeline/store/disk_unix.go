@@ -3,7 +3,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -26,13 +25,4 @@ func checkOwner(dir string, fi fs.FileInfo) error {
 		return fmt.Errorf("%q belongs to user %d, and this is user %d", dir, st.Uid, os.Geteuid())
 	}
 	return nil
-}
-
-// syncDir flushes the names in a directory.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

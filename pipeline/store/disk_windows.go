@@ -10,6 +10,3 @@ const openNoFollow = 0
 const closedByMode = false
 
 func checkOwner(string, fs.FileInfo) error { return nil }
-
-// syncDir has nothing to do: directories cannot be flushed on Windows.
-func syncDir(string) error { return nil }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/disk"
 )
 
 // Ingest is a file on its way into the store. It is for one goroutine.
@@ -124,7 +125,7 @@ func (i *Ingest) publish(path string) error {
 		}
 		return f.Close()
 	}
-	return syncDir(filepath.Dir(path))
+	return disk.SyncDir(filepath.Dir(path))
 }
 
 // Close gives up a file that was not committed, and frees its name.

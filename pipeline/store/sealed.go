@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/disk"
 )
 
 // sealed is a JSON document that carries the digest of its own content and its own name, so
@@ -115,7 +116,7 @@ func (s *Store) putRef(path, name string, v any) (err error) {
 	if err := os.Rename(l.path, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return disk.SyncDir(filepath.Dir(path))
 }
 
 func (s *Store) refPath(kind, key string) (string, error) {

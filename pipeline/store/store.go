@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/disk"
 )
 
 // ErrNotFound is wrapped by the error of a read whose bytes are not in the store, or not any
@@ -97,7 +98,7 @@ func (s *Store) mkdirs(dir string) error {
 	}
 	switch err := os.Mkdir(dir, 0o700); {
 	case err == nil:
-		return syncDir(filepath.Dir(dir))
+		return disk.SyncDir(filepath.Dir(dir))
 	case errors.Is(err, fs.ErrExist):
 		fi, err := os.Lstat(dir)
 		if err == nil && !fi.IsDir() {

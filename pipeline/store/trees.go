@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -120,7 +121,7 @@ func (s *Store) publishTree(fresh, at, kind string, key digest.Digest, m tree.Ma
 	if err := s.writeSealed(filepath.Join(fresh, "manifest.json"), treeName(kind, key), m); err != nil {
 		return err
 	}
-	if err := syncTree(fresh); err != nil {
+	if err := disk.SyncTree(fresh); err != nil {
 		return err
 	}
 	if err := s.mkdirs(filepath.Dir(at)); err != nil {
@@ -142,7 +143,7 @@ func (s *Store) publishTree(fresh, at, kind string, key digest.Digest, m tree.Ma
 			return err
 		}
 	}
-	return syncDir(filepath.Dir(at))
+	return disk.SyncDir(filepath.Dir(at))
 }
 
 // RemoveTree removes the tree of kind under key, also one that is not whole. It goes at once

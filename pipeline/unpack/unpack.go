@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -116,7 +117,7 @@ func Extract(ctx context.Context, f *os.File, dest string, o Options) (m tree.Ma
 		return nil, err
 	}
 	if !o.Volatile {
-		if err := flush(tmp); err != nil {
+		if err := disk.SyncTree(tmp); err != nil {
 			return fail(err)
 		}
 	}
@@ -124,7 +125,7 @@ func Extract(ctx context.Context, f *os.File, dest string, o Options) (m tree.Ma
 		return fail(err)
 	}
 	if !o.Volatile {
-		if err := syncDir(parent); err != nil {
+		if err := disk.SyncDir(parent); err != nil {
 			return fail(err)
 		}
 	}

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/slugfile/slugfile/pipeline/disk"
 )
 
 func (p *Platform) blobPath(file string) string { return filepath.Join(p.dir, "blobs", file) }
@@ -141,7 +143,7 @@ func (p *Platform) putBlob(w http.ResponseWriter, r *http.Request, slug slugReco
 		return
 	}
 	file := randomHex(16)
-	if err := publish(f, p.blobPath(file)); err != nil {
+	if err := disk.Publish(f, p.blobPath(file)); err != nil {
 		blobError(w, http.StatusInternalServerError, "InternalError", err.Error())
 		return
 	}

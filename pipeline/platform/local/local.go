@@ -25,6 +25,7 @@ import (
 	"github.com/gofrs/flock"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/platform/dyno"
 	"github.com/slugfile/slugfile/pipeline/transport"
 )
@@ -236,7 +237,7 @@ func loadToken(path string) (transport.Secret, error) {
 		return "", err
 	}
 	token := randomHex(20)
-	return transport.Secret(token), writeFile(path, []byte(token+"\n"))
+	return transport.Secret(token), disk.WriteFile(path, []byte(token+"\n"), 0o600)
 }
 
 // Start listens, and boots the dynos of the current releases. It returns once everything
@@ -453,7 +454,7 @@ func (p *Platform) writeInfo() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(p.dir, infoFile), append(text, '\n'))
+	return disk.WriteFile(filepath.Join(p.dir, infoFile), append(text, '\n'), 0o600)
 }
 
 // Discover finds the platform that runs on a data directory. It says false when none runs,
@@ -501,33 +502,4 @@ func newID() string {
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// writeFile writes a small file whole or not at all, readable by its owner alone.
-func writeFile(path string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone already when the rename has happened
-	if _, err := f.Write(text); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return publish(f, path)
-}
-
-// publish syncs and closes a temporary file and moves it to its place.
-func publish(f *os.File, path string) error {
-	err := f.Sync()
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }
