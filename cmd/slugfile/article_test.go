@@ -309,7 +309,7 @@ func buildGreeter(t testing.TB) []byte {
 	return b
 }
 
-func replace(t *testing.T, file, old, repl string) {
+func replace(t testing.TB, file, old, repl string) {
 	t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
