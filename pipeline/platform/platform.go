@@ -307,6 +307,14 @@ func (e *BlobError) Error() string {
 	return s
 }
 
+// Hint says what to do next.
+func (e *BlobError) Hint() string {
+	if e.Status/100 == 5 {
+		return "the blob store is in trouble; see https://status.heroku.com and run slugfile again later: it reuses what was built"
+	}
+	return "run slugfile again: it asks for a new address, and reuses what was built"
+}
+
 // Is makes errors.Is work with the sentinels of this package.
 func (e *BlobError) Is(target error) bool {
 	switch target {
