@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -269,6 +270,61 @@ func TestRun_handsOverExactlyTheListedEnvironment(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"ABSENT", "HEROKU_API_KEY"}, names); diff != "" {
 		t.Errorf("warnings: %s", diff)
+	}
+}
+
+// Whatever a step knows of proc: what this program was started with is not in it. A process of
+// the same user stands for it here, because a program cannot change what proc shows of its own.
+func TestRun_seesNoEnvironmentOfTheMachine(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, false)
+	other := exec.Command("/bin/sleep", "1000")
+	other.Env = []string{"HEROKU_API_KEY=canary-of-the-machine"}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = other.Process.Kill(), other.Wait() }()
+	shown := fmt.Sprintf("/proc/%d/environ", other.Process.Pid)
+	if got, err := os.ReadFile(shown); err != nil || !strings.Contains(string(got), "canary-of-the-machine") {
+		t.Skipf("proc shows %q, %v", got, err)
+	}
+	tr := b.must([]plan.Step{{Name: "look", Run: `
+		cat /proc/[0-9]*/environ /proc/[0-9]*/task/*/environ ` + shown + ` >out 2>/dev/null || true
+		cat /proc/1/root/etc/passwd >> out 2>/dev/null || true
+		cat /proc/[0-9]*/cmdline | tr '\0' ' ' >> out`, Outputs: []string{"out"}}})
+	out := files(t, tr.Outputs[0])["out"]
+	if strings.Contains(out, "canary-of-the-machine") || strings.Contains(out, "sleep 1000") {
+		t.Errorf("the step sees:\n%s", out)
+	}
+	if !strings.Contains(out, "PATH=") {
+		t.Errorf("the step does not even see its own environment:\n%q", out)
+	}
+}
+
+// Run by root too: its files belong to the step's user, whatever rights that user gave up.
+func TestRun_writesNowhereButToItsOwnDirectories(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, false)
+	outside := t.TempDir()
+	mark := fmt.Sprintf("slugfile-canary-%d", os.Getpid())
+	tr := b.must([]plan.Step{{Name: "write", Run: `
+		: > out
+		for d in / /bin /boot /etc /home /lib /media /mnt /opt /proc/sys/kernel /root /run /sbin /srv /sys /usr /usr/local/bin /var /var/lib ` +
+		outside + ` ` + b.dir + ` ` + filepath.Dir(b.stage.Home) + `; do
+			if (echo x > "$d/` + mark + `") 2>/dev/null; then echo "$d" >> out; fi
+		done
+		for d in /app /tmp /var/tmp "$HOME" "$TMPDIR"; do
+			echo x > "$d/` + mark + `" || echo "not $d" >> out
+		done
+		rm /app/` + mark, Outputs: []string{"out"}}})
+	if out := files(t, tr.Outputs[0])["out"]; out != "" {
+		t.Errorf("the step can write to:\n%s", out)
+	}
+	for _, dir := range []string{"/", "/etc", "/tmp", "/var/tmp", "/usr", "/dev", outside, b.dir} {
+		if _, err := os.Lstat(filepath.Join(dir, mark)); err == nil {
+			t.Errorf("the step wrote to %s", dir)
+			_ = os.Remove(filepath.Join(dir, mark))
+		}
 	}
 }
 

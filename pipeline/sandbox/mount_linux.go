@@ -85,7 +85,7 @@ func fillRoot(o order) error {
 			return err
 		}
 	}
-	if err := bindDev(); err != nil {
+	if err := makeDev(); err != nil {
 		return err
 	}
 	// A fresh proc shows the sandbox's processes alone. Where parts of the machine's own are
@@ -164,13 +164,39 @@ func bindTop() error {
 	return os.Mkdir("/new/dev", 0o755)
 }
 
-// bindDev shows the machine's devices, writable as they are, with shared memory of its own.
-func bindDev() error {
-	if err := bind("/old/dev", "/new/dev"); err != nil {
+// makeDev makes a /dev of the harmless devices. The machine's own holds its disks, which a
+// process of root's may write, whatever it has given up.
+func makeDev() error {
+	if err := mount("tmpfs", "/new/dev", "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=0755"); err != nil {
 		return err
 	}
-	if !isDir("/new/dev/shm") {
-		return nil
+	for _, name := range []string{"full", "null", "random", "tty", "urandom", "zero"} {
+		from, to := "/old/dev/"+name, "/new/dev/"+name
+		if _, err := os.Lstat(from); err != nil {
+			continue
+		}
+		if err := os.WriteFile(to, nil, 0o600); err != nil {
+			return err
+		}
+		if err := bind(from, to); err != nil {
+			return err
+		}
+	}
+	for name, target := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2", "ptmx": "pts/ptmx",
+	} {
+		if err := os.Symlink(target, "/new/dev/"+name); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"pts", "shm"} {
+		if err := os.Mkdir("/new/dev/"+name, 0o755); err != nil {
+			return err
+		}
+	}
+	// Terminals of its own: those of the machine belong to people.
+	if err := mount("devpts", "/new/dev/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
+		return err
 	}
 	return mount("tmpfs", "/new/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777")
 }
@@ -178,7 +204,7 @@ func bindDev() error {
 // protectProc makes read-only what in proc steers the machine: the files of root may be
 // written by whoever has root's user id, even in a user namespace without capabilities.
 func protectProc() error {
-	for _, name := range []string{"sys", "sysrq-trigger", "irq", "bus"} {
+	for _, name := range []string{"sys", "sysrq-trigger", "irq", "bus", "fs"} {
 		at := "/new/proc/" + name
 		if _, err := os.Lstat(at); err != nil {
 			continue

@@ -52,7 +52,8 @@ type Spec struct {
 	Tmp string
 	// Mounts are made in their order, over everything else.
 	Mounts []Mount
-	// ReadOnlyRoot makes all but /app, /tmp, /var/tmp, /dev, /proc and Mounts read-only.
+	// ReadOnlyRoot makes all of the machine read-only but /app, /tmp, /var/tmp and Mounts. The
+	// process has a /dev of its own, without disks, and its own /proc.
 	ReadOnlyRoot bool
 	// UID is the user and group that the process sees itself as; it has the rights of whoever
 	// started it, without capabilities. 0 means DefaultUID.

@@ -196,6 +196,24 @@ func TestStart_readOnlyRootLetsNothingBeWrittenOutside(t *testing.T) {
 	}
 }
 
+// Capabilities are gone, but the files and devices of root still belong to whoever is root.
+func TestStart_hasNoDeviceThatReachesTheMachine(t *testing.T) {
+	t.Parallel()
+	needNamespaces(t)
+	got := run(t, Spec{ReadOnlyRoot: true}, `
+		ls -A /dev | tr '\n' ' '; echo
+		find /dev -type b; find /sys /proc/sys -writable -type f 2>/dev/null | head -3
+		echo x > /dev/slugfile-canary 2>/dev/null
+		echo x > /dev/null && head -c 3 /dev/urandom | wc -c && test -c /dev/ptmx && echo whole`)
+	if want := "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero \n3\nwhole\n"; got.out != want {
+		t.Errorf("got %+v, want %q", got, want)
+	}
+	if _, err := os.Lstat("/dev/slugfile-canary"); err == nil {
+		t.Error("the machine's /dev was written to")
+		_ = os.Remove("/dev/slugfile-canary")
+	}
+}
+
 func TestStart_hasAPrivateTmp(t *testing.T) {
 	t.Parallel()
 	needNamespaces(t)
