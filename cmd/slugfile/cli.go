@@ -138,6 +138,9 @@ func run(ctx context.Context, args, environ []string, s streams) int {
 func (a *App) run(ctx context.Context, args []string) int {
 	asJSON, err := a.command(ctx, args)
 	code := exitCode(err, causeOf(ctx))
+	if s := interrupted(err, causeOf(ctx)); s != nil {
+		err = &stoppedError{signal: *s, err: err}
+	}
 	if err != nil && code != exitChanges {
 		a.tell(err, code, asJSON)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
@@ -140,8 +141,11 @@ type forward struct {
 
 func newForward(v view.View) *forward { return &forward{make(chan struct{}), v} }
 
-// log is for local.Options.Log.
+// log is for local.Options.Log. The view has a clock of its own.
 func (f *forward) log(app, line string) {
+	if _, text, ok := strings.Cut(line, " "); ok {
+		line = text
+	}
 	select {
 	case <-f.open:
 		f.view.Emit(event.Output{Stage: event.Release, Subject: app, Line: line})

@@ -20,6 +20,7 @@ import (
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/release"
 	"github.com/slugfile/slugfile/pipeline/sandbox"
 	"github.com/slugfile/slugfile/pipeline/transport"
 )
@@ -203,11 +204,6 @@ func TestFlags_areReadFromTheGivenEnvironmentOnly(t *testing.T) {
 	}
 }
 
-type staleError struct{}
-
-func (staleError) Error() string { return "the release has moved" }
-func (staleError) Stale() bool   { return true }
-
 func TestExitCode_followsTheKindOfError(t *testing.T) {
 	t.Parallel()
 	wrap := func(err error) error { return errors.Join(fmt.Errorf("apply: %w", err)) }
@@ -222,7 +218,7 @@ func TestExitCode_followsTheKindOfError(t *testing.T) {
 		{"any", errors.New("x"), nil, 1},
 		{"missing app", &platform.Error{Status: 404}, nil, 1},
 		{"changes", errChanges, nil, 2},
-		{"stale", wrap(staleError{}), nil, 3},
+		{"stale", wrap(&release.StaleError{App: "example"}), nil, 3},
 		{"slug.yaml", wrap(diag.List{{Message: "x"}}), nil, 4},
 		{"credentials", wrap(&platform.Error{Status: 401}), nil, 5},
 		{"forbidden", wrap(&platform.Error{Status: 403}), nil, 5},

@@ -205,7 +205,7 @@ func (a *App) userAgent() string { return name + "/" + a.Version }
 // confirm asks on a terminal. Where there is none, silence is not a yes.
 func (a *App) confirm(ctx context.Context, question string) error {
 	if !a.InTerminal || !a.ErrTerminal {
-		return &usageError{msg: "there is no terminal to ask on: read the plan, then add -y"}
+		return &usageError{msg: "there is no terminal to ask on: read the plan, then add -y", command: "slugfile apply"}
 	}
 	if _, err := fmt.Fprintf(a.Err, "%s [y/N] ", question); err != nil {
 		return err

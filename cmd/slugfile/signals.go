@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -22,6 +23,32 @@ func (e signalError) ExitCode() int {
 	}
 	return exitInterrupted
 }
+
+// stoppedError is what a command was about when a signal ended it.
+type stoppedError struct {
+	signal signalError
+	err    error
+}
+
+// Error leaves out how the news of the signal travelled, and keeps what it interrupted.
+func (e *stoppedError) Error() string {
+	text := e.err.Error()
+	for _, noise := range []string{e.signal.Error(), context.Canceled.Error()} {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, ": "+noise, ""), noise+": ", "")
+		if text == noise {
+			text = ""
+		}
+	}
+	if text == "" {
+		return e.signal.Error()
+	}
+	return e.signal.Error() + ": " + text
+}
+
+func (e *stoppedError) Unwrap() error { return e.err }
+
+// Hint says that nothing is lost.
+func (e *stoppedError) Hint() string { return "run it again to go on: what is done is reused" }
 
 // withSignals returns a context that the first INT, TERM or HUP cancels, with the signal as
 // its cause, so that what runs can be ended and undone. The second one ends the process at

@@ -3,11 +3,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/slugfile/slugfile/pipeline/platform/local"
 )
 
 // TestWithSignals_firstCancelsAndSecondEnds sends real signals to this process, so it is
@@ -42,5 +49,61 @@ func TestWithSignals_firstCancelsAndSecondEnds(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("the second signal does not end the process")
+	}
+}
+
+// TestExitCode_isThatOfTheSignal cuts an upload short.
+func TestExitCode_isThatOfTheSignal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.startPlatform(t)
+	info, running := local.Discover(filepath.Join(w.Env["XDG_DATA_HOME"], "slugfile", "platform"))
+	if !running {
+		t.Fatal("no platform runs")
+	}
+	ask := func(method, body string) string {
+		req, err := http.NewRequest(method, info.API+"/_fault", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+info.Token.Reveal())
+		c := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		res, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(text))
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {web: ./web}\n")
+	for sig, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
+		ask(http.MethodPost, `{"listener":"blob","method":"PUT","delay_ms":60000}`)
+		cmd := w.command(dir, "apply", "--local")
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(30 * time.Second); ask(http.MethodGet, "") != "[]"; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the upload never began:\n%s", &errs)
+			}
+		}
+		if err := cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // the exit code tells
+		if got := cmd.ProcessState.ExitCode(); got != want {
+			t.Errorf("%v: exit code %d, want %d\n%s", sig, got, want, &errs)
+		}
+		text := errs.String()
+		if !strings.Contains(text, "\nslugfile: stopped by a signal ("+sig.String()+"): upload: ") || !strings.Contains(text, "\nhint: run it again") || strings.Contains(text, "context canceled") {
+			t.Errorf("%v: it says\n%s", sig, text)
+		}
 	}
 }

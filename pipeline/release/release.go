@@ -68,6 +68,9 @@ func (e *StaleError) Error() string {
 	return s + fmt.Sprintf("; the plan was made when v%d was the newest", e.BaselineVersion)
 }
 
+// Stale tells it from other errors: the plan must be made again.
+func (e *StaleError) Stale() bool { return true }
+
 // FailedError says that the release phase ended with an error; the release before it stays live.
 type FailedError struct {
 	App     string

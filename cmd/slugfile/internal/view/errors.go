@@ -73,7 +73,7 @@ func Output(err error) []string {
 // platformHints holds one next step for each id of the Platform API's errors:
 // https://devcenter.heroku.com/articles/platform-api-reference#error-responses
 var platformHints = map[string]string{
-	"unauthorized":   "log in: set HEROKU_API_KEY, add api.heroku.com to ~/.netrc, or run \"heroku login\"",
+	"unauthorized":   "the token was not accepted: check HEROKU_API_KEY, or the password in netrc, or run \"heroku login\" again",
 	"forbidden":      "the account that is logged in may not do this; ask an owner of the app for access, or check \"heroku auth:whoami\"",
 	"two_factor":     "this account needs a second factor; use a token from \"heroku authorizations:create\"",
 	"verification":   "verify the account with a payment method at https://heroku.com/verify",
@@ -118,7 +118,7 @@ func Hint(err error) string {
 	case errors.As(err, &mismatch):
 		return "the bytes are not those that were pinned: do not use them. If upstream changed them on purpose, run \"slugfile lock --update\" and review the change"
 	case errors.Is(err, platform.ErrUnauthorized):
-		return platformHints["unauthorized"]
+		return "check HEROKU_API_KEY, or run \"heroku login\""
 	case errors.Is(err, platform.ErrRateLimited):
 		return platformHints["rate_limit"]
 	case errors.Is(err, platform.ErrAmbiguous):
