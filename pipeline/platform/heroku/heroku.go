@@ -112,7 +112,7 @@ func (c *Client) String() string {
 func parseBase(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, errors.New("address of the API: cannot be read as a URL")
+		return nil, errors.New("address of the API: cannot be read as a URL; it must be https://HOST, or http://127.0.0.1:PORT on this machine")
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, errors.New("address of the API: must hold no user name, query or fragment")
@@ -128,7 +128,7 @@ func parseBase(raw string) (*url.URL, error) {
 func allowed(u *url.URL) error {
 	switch {
 	case u.Host == "" || u.Hostname() == "":
-		return errors.New("names no host; it must be https://HOST")
+		return errors.New("names no host; it must be https://HOST, or http://127.0.0.1:PORT on this machine")
 	case u.Scheme == "https":
 		return nil
 	case u.Scheme == "http" && loopback(u.Hostname()):
@@ -136,7 +136,7 @@ func allowed(u *url.URL) error {
 	case u.Scheme == "http":
 		return fmt.Errorf("http://%s: plain http is allowed for this machine only, use https", u.Host)
 	}
-	return fmt.Errorf("%s://%s: must be https", u.Scheme, u.Host)
+	return fmt.Errorf("%s://%s: must be https, or http on this machine", u.Scheme, u.Host)
 }
 
 // loopback reports whether a host name means this machine by its spelling.

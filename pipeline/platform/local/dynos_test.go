@@ -2,9 +2,9 @@ package local_test
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"compress/gzip"
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
