@@ -42,6 +42,8 @@ type App struct {
 	Patience patience
 
 	flags globalFlags
+	// live says that progress is shown on a terminal, with the whole output of what failed.
+	live bool
 }
 
 // patience are limits that no user changes, and that tests scale down.

@@ -65,10 +65,22 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 			return err
 		}
 	}
+	// The live lines go before the result comes: both would write to the same screen.
+	if err := s.view.Close(); err != nil {
+		return err
+	}
 	if err := c.tell(app, conn, done); err != nil {
 		return err
 	}
 	if conn.own != nil && (c.Stay || app.OutTerminal) {
+		if !c.Quiet && !c.JSON {
+			if err := view.Staying(app.Err, p.App, app.errStyle()); err != nil {
+				return err
+			}
+		}
+		if err := app.flush(); err != nil {
+			return err
+		}
 		logs.start()
 		<-ctx.Done() // being interrupted is how this ends
 	}

@@ -115,6 +115,7 @@ func (f progressFlags) view(app *App, lines bool) view.View {
 	kind := view.Choose(view.Request{
 		Progress: f.Progress, JSON: lines, Quiet: f.Quiet, Terminal: app.ErrTerminal, Env: app.Env,
 	})
+	app.live = kind == view.KindTerminal
 	w := app.Err
 	if kind == view.KindJSON {
 		w = app.Out
@@ -128,7 +129,7 @@ func (f progressFlags) view(app *App, lines bool) view.View {
 func run(ctx context.Context, args, environ []string, s streams) int {
 	app, err := newApp(environ, s)
 	if err != nil {
-		_ = view.Error(s.Err, err, view.Style{}) // there is no other place to say it
+		_ = view.Error(s.Err, err, view.ErrorOptions{}) // there is no other place to say it
 		return exitFailed
 	}
 	return app.run(ctx, args)
@@ -153,7 +154,11 @@ func (a *App) run(ctx context.Context, args []string) int {
 // tell writes an error for people on Err, and with --json for programs on Out as well.
 func (a *App) tell(err error, code int, asJSON bool) {
 	// When these writes fail there is nobody left to tell.
-	_ = view.Error(a.Err, err, a.errStyle())
+	o := view.ErrorOptions{Style: a.errStyle(), Shown: a.live}
+	if a.ErrTerminal {
+		o.Width = a.Width()
+	}
+	_ = view.Error(a.Err, err, o)
 	if !asJSON {
 		return
 	}

@@ -5,11 +5,15 @@ package main
 import (
 	"bytes"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+
+	"github.com/slugfile/slugfile/pipeline/pipetest"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
 )
 
 // onTerminal runs slugfile on a terminal of its own and returns what the screen was sent.
@@ -54,5 +58,96 @@ func TestTerminal_getsColourUnlessTheEnvironmentSaysNo(t *testing.T) {
 		if screen, _ := w.onTerminal(t, dir, "validate"); strings.Contains(screen, "\x1b") || !strings.Contains(screen, "slug.yaml:1:6:") {
 			t.Errorf("%s=%s: screen %q", variable, value, screen)
 		}
+	}
+}
+
+// dialogue runs slugfile on a terminal. Whenever the screen has shown the next text of says,
+// the keys beside it are pressed.
+func (w *world) dialogue(t *testing.T, dir string, says [][2]string, args ...string) (screen string, code int) {
+	t.Helper()
+	cmd := w.command(dir, args...)
+	master, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = master.Close() }() // reading ends before
+	timer := time.AfterFunc(60*time.Second, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	var b bytes.Buffer
+	seen := 0
+	piece := make([]byte, 4096)
+	for {
+		n, err := master.Read(piece)
+		b.Write(piece[:n])
+		for len(says) > 0 {
+			i := strings.Index(b.String()[seen:], says[0][0])
+			if i < 0 {
+				break
+			}
+			seen += i + len(says[0][0])
+			if _, err := io.WriteString(master, says[0][1]); err != nil {
+				t.Fatal(err)
+			}
+			says = says[1:]
+		}
+		if err != nil {
+			break // Linux answers EIO when the other side of the terminal is closed
+		}
+	}
+	_ = cmd.Wait() // the exit code tells
+	for _, s := range says {
+		t.Errorf("the screen never showed %q", s[0])
+	}
+	return strings.ReplaceAll(b.String(), "\r\n", "\n"), cmd.ProcessState.ExitCode()
+}
+
+// TestApply_onATerminalShowsTheAddressAndStays: what is drawn live must be gone before the
+// result is there, since both write to one screen.
+func TestApply_onATerminalShowsTheAddressAndStays(t *testing.T) {
+	t.Parallel()
+	pipetest.NeedTools(t, "go")
+	w := newWorld(t)
+	w.Env["TERM"] = "xterm-256color"
+	dir := t.TempDir()
+	greeterApp(t, dir, "stays")
+	w.ok(t, dir, "lock")
+	screen, code := w.dialogue(t, dir, [][2]string{{"Ctrl-C stops stays.", ""}, {"\n", "\x03"}}, "apply", "--local")
+	if code != exitDone {
+		t.Errorf("exit code %d", code)
+	}
+	_, end, ok := strings.Cut(screen, "Releasing ")
+	if !ok || !strings.Contains(end, "\nhttp://127.0.0.1:") || strings.Contains(end, "\x1b[J") {
+		t.Errorf("the end of the screen is %q", end)
+	}
+	if !strings.Contains(end, "Stopping all processes with SIGTERM") || !strings.Contains(end, "State changed from up to down") {
+		t.Errorf("the dyno was not stopped: %q", end)
+	}
+}
+
+func TestApply_onATerminalAsks(t *testing.T) {
+	t.Parallel()
+	pipetest.NeedTools(t, "go")
+	w := newWorld(t)
+	w.startPlatform(t)
+	info, _ := local.Discover(filepath.Join(w.Env["XDG_DATA_HOME"], "slugfile", "platform"))
+	w.Env["SLUGFILE_API"], w.Env["HEROKU_API_KEY"] = info.API, info.Token.Reveal()
+	dir := t.TempDir()
+	greeterApp(t, dir, "asks")
+	w.ok(t, dir, "lock")
+	question := "Apply this plan to asks? [y/N] "
+	for _, answer := range []string{"\r", "n\r", "nay\r"} {
+		screen, code := w.dialogue(t, dir, [][2]string{{question, answer}}, "apply", "--create")
+		if code != exitFailed || !strings.Contains(screen, "nothing was done: the answer was not yes") {
+			t.Errorf("answer %q: exit code %d, screen %q", answer, code, screen)
+		}
+	}
+	if screen, code := w.dialogue(t, dir, [][2]string{{question, "\x03"}}, "apply", "--create"); code != exitInterrupted {
+		t.Errorf("Ctrl-C at the question: exit code %d, screen %q", code, screen)
+	}
+	if r := w.run(t, dir, "releases"); r.Code != exitFailed {
+		t.Errorf("an app was made without a yes: %s", r.Out)
+	}
+	if screen, code := w.dialogue(t, dir, [][2]string{{question, "Yes\r"}}, "apply", "--create"); code != exitDone || !strings.Contains(screen, "\nhttp://127.0.0.1:") {
+		t.Errorf("yes: exit code %d, screen %q", code, screen)
 	}
 }

@@ -18,6 +18,9 @@ import (
 // tailLines is how many lines of a failed release phase go into the error.
 const tailLines = 20
 
+// firstLook is how soon a release is looked at again at first; the wait doubles up to Poll.
+const firstLook = 250 * time.Millisecond
+
 // maxLine is where a line without an end is split, as Heroku's own log does.
 const maxLine = 10_000
 
@@ -38,6 +41,8 @@ func (s *Stage) follow(ctx context.Context, step plan.Release, rel platform.Rele
 	}}
 	streaming := rel.OutputStreamURL != nil && *rel.OutputStreamURL != ""
 	warned := false
+	// A short phase is over before a whole poll: the first looks come sooner.
+	wait := min(s.poll(), firstLook)
 	for first := true; ; first = false {
 		if streaming {
 			ended, err := s.stream(ctx, rel, lines)
@@ -73,9 +78,10 @@ func (s *Stage) follow(ctx context.Context, step plan.Release, rel platform.Rele
 			s.drain(ctx, rel, lines, streaming)
 			return rel, nil
 		}
-		if err := transport.Sleep(ctx, s.poll()); err != nil {
+		if err := transport.Sleep(ctx, wait); err != nil {
 			return rel, s.unknown(ctx, rel, err)
 		}
+		wait = min(2*wait, s.poll())
 	}
 }
 

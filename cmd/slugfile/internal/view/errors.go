@@ -30,30 +30,63 @@ type Hinter interface{ Hint() string }
 //
 // Further lines of the error, such as the last output of a step, are indented.
 // Diagnostics are written in their own form.
-func Error(w io.Writer, err error, s Style) error {
+func Error(w io.Writer, err error, o ErrorOptions) error {
+	s := o.Style
 	var list diag.List
 	if errors.As(err, &list) {
 		return Diagnostics(w, list, s)
 	}
+	var step *compile.StepError
 	var b strings.Builder
 	for i, l := range strings.Split(strings.TrimRight(err.Error(), "\n"), "\n") {
-		if i == 0 {
-			b.WriteString(s.red("slugfile:") + " " + Clean(l) + "\n")
-			continue
+		switch {
+		case i == 0:
+			b.WriteString(wrap(s.red("slugfile:"), "slugfile:", Clean(l), o.Width))
+		case o.Shown && errors.As(err, &step):
+		default:
+			b.WriteString("    " + cleanOutput(l, s) + "\n")
 		}
-		b.WriteString("    " + cleanOutput(l, s) + "\n")
 	}
-	if lines := Output(err); len(lines) > 0 {
+	if lines := Output(err); len(lines) > 0 && !(o.Shown && errors.As(err, new(*release.FailedError))) {
 		b.WriteString("    last output:\n")
 		for _, l := range lines {
 			b.WriteString("        " + cleanOutput(l, s) + "\n")
 		}
 	}
 	if h := Hint(err); h != "" {
-		b.WriteString(s.cyan("hint:") + " " + Clean(h) + "\n")
+		b.WriteString(wrap(s.cyan("hint:"), "hint:", Clean(h), o.Width))
 	}
 	_, werr := io.WriteString(w, b.String())
 	return werr
+}
+
+// ErrorOptions are how an error is written.
+type ErrorOptions struct {
+	Style Style
+	// Width is the terminal's in columns, for breaking long lines between words; 0 breaks none.
+	Width int
+	// Shown says that the output of steps and of the release phase stands on the screen
+	// already, so that it is not shown again.
+	Shown bool
+}
+
+// wrap writes text behind a label (drawn, and as it is measured), with its further lines
+// indented. A word that is wider than a line, such as an address, stays whole.
+func wrap(drawn, label, text string, columns int) string {
+	if columns <= 0 || width(label)+1+width(text) < columns {
+		return drawn + " " + text + "\n"
+	}
+	b := drawn
+	used := width(label)
+	for i, word := range strings.Split(text, " ") {
+		if i > 0 && used+1+width(word) >= columns {
+			b += "\n   "
+			used = 3
+		}
+		b += " " + word
+		used += 1 + width(word)
+	}
+	return b + "\n"
 }
 
 // Output is what a release phase or a dyno wrote before it failed, as far as it is not

@@ -67,7 +67,7 @@ func TestError_saysWhatFailedAndWhatToDoNext(t *testing.T) {
 		&local.BootError{App: "example", Release: 12, Dyno: "web.1", Code: "H10", Exit: 1, Reason: "the process exited with status 1 before it listened on $PORT"},
 		&local.HeldError{Dir: "/data", PID: 42},
 	} {
-		if err := Error(&b, err, Style{}); err != nil {
+		if err := Error(&b, err, ErrorOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		b.WriteString("\n")
@@ -98,7 +98,7 @@ func TestDiagnostics_showEveryFaultAndCountThem(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]Style{"diagnostics": {}, "diagnostics-colour": NewStyle(true)} {
 		var b bytes.Buffer
-		if err := Error(&b, fmt.Errorf("plan: %w", threeFaults), s); err != nil {
+		if err := Error(&b, fmt.Errorf("plan: %w", threeFaults), ErrorOptions{Style: s}); err != nil {
 			t.Fatal(err)
 		}
 		goldie.New(t).Assert(t, name, b.Bytes())
@@ -149,5 +149,43 @@ func TestReleases_areATableWithinEightyColumns(t *testing.T) {
 	}
 	if d := cmp.Diff("example has no releases.\n", b.String()); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestError_breaksLinesBetweenWordsOnATerminal(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	err := fmt.Errorf("fetch: %w", &net.DNSError{Err: "no such host, whatever was tried to find it", Name: "a-host-with-a-very-long-name.example.com"})
+	if err := Error(&b, err, ErrorOptions{Width: 40}); err != nil {
+		t.Fatal(err)
+	}
+	want := `slugfile: fetch: lookup
+    a-host-with-a-very-long-name.example.com:
+    no such host, whatever was tried to
+    find it
+hint: check the host name and the
+    network; in a closed network use
+    --mirror, or HTTPS_PROXY
+`
+	if d := cmp.Diff(want, b.String()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestError_doesNotRepeatOutputThatStandsOnTheScreen(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		fmt.Errorf("compile: %w", &compile.StepError{Step: "bundle", Code: 1, Tail: []string{"npm ERR!"}}),
+		fmt.Errorf("release: %w", &release.FailedError{App: "example", Version: 12, Tail: []string{"npm ERR!"}}),
+	} {
+		for _, shown := range []bool{false, true} {
+			var b bytes.Buffer
+			if err := Error(&b, err, ErrorOptions{Shown: shown}); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(b.String(), "npm ERR!") == shown || strings.Contains(b.String(), "last output") == shown || !strings.Contains(b.String(), "\nhint: ") {
+				t.Errorf("shown before: %v\n%s", shown, b.String())
+			}
+		}
 	}
 }

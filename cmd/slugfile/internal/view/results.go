@@ -29,6 +29,12 @@ func WriteApplied(w io.Writer, a Applied, local bool, s Style) error {
 	return err
 }
 
+// Staying says how apply ends that keeps the embedded platform up.
+func Staying(w io.Writer, app string, s Style) error {
+	_, err := fmt.Fprintln(w, s.dim("Ctrl-C stops "+Clean(app)+"."))
+	return err
+}
+
 // WriteBuilt tells the end of build for people.
 func WriteBuilt(w io.Writer, r Built, s Style) error {
 	_, err := fmt.Fprintf(w, "Built %s  %s\n%s\n", s.bold(Clean(r.Slug.Path)), Size(r.Slug.Size), s.dim(r.Slug.Checksum))

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -142,8 +143,20 @@ func (v *Terminal) open(name task, total int64) {
 	// The writer may hide that it is a terminal (a redactor stands in front of it), so
 	// drawing is switched on, and lines are cut to the width here. All live lines are one
 	// bar of mpb, so that a line goes in the frame in which its last word comes.
-	v.bars = mpb.New(mpb.WithOutput(v.w), mpb.WithAutoRefresh(), mpb.WithRefreshRate(refresh), mpb.WithWidth(v.o.Width()))
+	v.bars = mpb.New(mpb.WithOutput(homing{v.w}), mpb.WithAutoRefresh(), mpb.WithRefreshRate(refresh), mpb.WithWidth(v.o.Width()))
 	v.bar, v.err = v.bars.Add(0, mpb.BarFillerFunc(v.fill), mpb.BarFillerTrim(), mpb.BarExtender(mpb.BarFillerFunc(v.fillTasks), true))
+}
+
+// homing starts every frame in the first column: keys that the user has pressed meanwhile,
+// such as Ctrl-C, stand on the last line and have moved the cursor to the right.
+type homing struct{ w io.Writer }
+
+func (h homing) Write(frame []byte) (int, error) {
+	if rest, ok := bytes.CutPrefix(frame, []byte("\x1b[")); !ok || !bytes.HasPrefix(bytes.TrimLeft(rest, "0123456789"), []byte("A")) {
+		return h.w.Write(frame) // it does not go up
+	}
+	n, err := h.w.Write(append([]byte{'\r'}, frame...))
+	return max(n-1, 0), err
 }
 
 // with calls f for an open task, and reports whether there is one.
@@ -311,44 +324,56 @@ func (t *liveTask) output() []string {
 }
 
 // subjectWidth is the room that a subject gets in any case.
-const subjectWidth = 14
+const subjectWidth = 12
 
 // draw is the live line, at most room columns wide. On a narrow screen the gauge goes
 // first, then the rate, then the time that is left.
 func (t *liveTask) draw(now time.Time, room int, s Style) string {
 	head := "  " + spinner(now) + " " + pad(Clean(t.stage), stageWidth) + " "
-	var bar, bytes, rate, left string
+	var sizes, rate, left string
 	switch {
 	case t.total > 0:
-		bar, bytes = gauge(t.done, t.total), amount(t.done, t.total)
+		sizes = amount(t.done, t.total)
 	case t.done > 0:
-		bytes = Size(t.done)
+		sizes = Size(t.done)
 	}
 	if r := t.rate(); r >= 1 && t.done > 0 {
 		rate = Size(int64(r)) + "/s"
 		if rest := float64(t.total-t.done) / r; rest > 0 && rest < 100*3600 {
-			left = Elapsed(time.Duration(rest*float64(time.Second)).Round(time.Second)) + " left"
+			left = strings.Replace(Elapsed(time.Duration(rest*float64(time.Second)).Round(time.Second)), ".0s", "s", 1) + " left"
 		}
 	}
 	if t.total <= 0 {
 		left = Elapsed(now.Sub(t.start).Truncate(refresh))
 	}
 	text := ""
-	for _, facts := range [][]string{{bar, bytes, rate, left}, {bytes, rate, left}, {bytes, left}, {bytes}} {
+	for _, facts := range [][]string{{sizes, rate, left}, {sizes, left}, {sizes}} {
 		text = join(facts, "  ")
 		if width(head)+subjectWidth+2+width(text) <= room {
 			break
 		}
 	}
+	// What is left is for the gauge. Its room is that of the longest text, so that it does
+	// not change its size all the time.
+	free := room - width(head) - subjectWidth - 2 - max(width(text), textWidth) - 2
+	if gaugeWidth := min(free-2, widestGauge); t.total > 0 && gaugeWidth >= leastGauge {
+		text = gauge(t.done, t.total, gaugeWidth) + "  " + text
+	}
 	subject := shorten(Clean(t.subject), max(room-width(head)-width(text)-2, 8))
 	return s.bold(truncate(head, room)) + truncate(pad(subject, subjectWidth)+"  "+text, room-width(head))
 }
 
-const gaugeWidth = 16
+// The columns of a gauge between its brackets, and of the text behind it at its longest:
+// "999.9 MB of 999.9 MB  9.9 MB/s  59s left".
+const (
+	leastGauge  = 5
+	widestGauge = 20
+	textWidth   = 42
+)
 
-func gauge(done, total int64) string {
-	full := min(max(int(float64(done)/float64(total)*gaugeWidth), 0), gaugeWidth)
-	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", gaugeWidth-full) + "]"
+func gauge(done, total int64, columns int) string {
+	full := min(max(int(float64(done)/float64(total)*float64(columns)), 0), columns)
+	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", columns-full) + "]"
 }
 
 func spinner(now time.Time) string {

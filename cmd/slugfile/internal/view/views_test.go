@@ -102,8 +102,9 @@ func TestNone_showsWarningsOnly(t *testing.T) {
 	}
 }
 
-// liveCodes is all that the live view may send beside colours: cursor up, and clear below.
-var liveCodes = regexp.MustCompile(`\x1b\[[0-9]+A\x1b\[J`)
+// liveCodes is all that the live view may send beside colours: to the first column, cursor
+// up, and clear below.
+var liveCodes = regexp.MustCompile(`\r\x1b\[[0-9]+A\x1b\[J`)
 
 // screen is what stays on a terminal after b was written to it.
 func screen(b string) string {
@@ -111,7 +112,7 @@ func screen(b string) string {
 	row := ""
 	for b != "" {
 		if m := liveCodes.FindString(b); m != "" && strings.HasPrefix(b, m) {
-			up, _ := strconv.Atoi(m[2:strings.IndexByte(m, 'A')])
+			up, _ := strconv.Atoi(m[3:strings.IndexByte(m, 'A')])
 			rows = rows[:max(len(rows)-up, 0)]
 			b = b[len(m):]
 			continue
@@ -170,6 +171,23 @@ func TestTerminal_foldsTheOutputOfAStepThatSucceedsAndShowsAllWhenItFails(t *tes
 			if shown != fails {
 				t.Errorf("step fails: %v, line %d stays: %v", fails, i, shown)
 			}
+		}
+	}
+}
+
+func TestTerminal_showsAGaugeInEightyColumns(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for columns, want := range map[int]string{
+		79:  "  | fetch   node          [===    ]  13.9 MB of 27.8 MB  1.9 MB/s  7s left",
+		120: "  | fetch   node          [==========          ]  13.9 MB of 27.8 MB  1.9 MB/s  7s left",
+		60:  "  | fetch   node          13.9 MB of 27.8 MB  7s left",
+	} {
+		task := &liveTask{task: task{event.Fetch, "node"}, start: now, done: 13_900_000, total: 27_800_000}
+		task.samples = []sample{{now.Add(-time.Second), 12_000_000}, {now, 13_900_000}}
+		got := task.draw(time.UnixMilli(0), columns, Style{})
+		if d := cmp.Diff(want, strings.TrimRight(got, " ")); d != "" || width(got) > columns {
+			t.Errorf("%d columns: %s", columns, d)
 		}
 	}
 }
