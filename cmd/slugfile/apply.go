@@ -11,6 +11,7 @@ import (
 
 type applyCmd struct {
 	planningFlags
+	lockFlag
 	platformFlags
 	yesFlag
 	applyFlags
@@ -26,7 +27,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return err
 	}
-	s.inputs.Create = c.Create
+	s.inputs.Create, s.lockTimeout = c.Create, c.LockTimeout
 	s.view = c.view(app, c.JSON)
 	defer closing(s.view, &err)
 	logs := newForward(s.view)

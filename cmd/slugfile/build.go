@@ -14,6 +14,7 @@ import (
 
 type buildCmd struct {
 	planningFlags
+	lockFlag
 	buildFlags
 }
 
@@ -30,7 +31,7 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return err
 	}
-	s.view = c.view(app, c.JSON)
+	s.view, s.lockTimeout = c.view(app, c.JSON), c.LockTimeout
 	p, err := s.plan(ctx, nil)
 	if err == nil {
 		err = problems(p)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -59,6 +60,11 @@ type stackFlag struct {
 // fetchFlags say where downloads come from.
 type fetchFlags struct {
 	Mirror []string `sep:"none" placeholder:"PREFIX=PREFIX" variable:"SLUGFILE_MIRRORS" help:"Download URLs that begin with the first prefix from the second. Repeatable; several in the variable are separated by blanks."`
+}
+
+// lockFlag says how long to wait for others.
+type lockFlag struct {
+	LockTimeout time.Duration `placeholder:"TIME" variable:"SLUGFILE_LOCK_TIMEOUT" help:"How long to wait for another slugfile that runs the same step, such as 30s or 5m. Default: as long as it takes."`
 }
 
 // platformFlags choose the platform.

@@ -13,6 +13,7 @@ type lockCmd struct {
 	projectFlags
 	fetchFlags
 	progressFlags
+	jsonFlag
 	lockFlags
 	Runtimes []string `arg:"" optional:"" name:"runtime" help:"Pin these runtimes only."`
 }
@@ -35,7 +36,7 @@ func (c *lockCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return err
 	}
-	v := c.view(app, false)
+	v := c.view(app, c.JSON)
 	stage := &fetch.Stage{
 		Store: s, Mirrors: mirrors, Sink: v,
 		Options: fetch.Options{UserAgent: app.userAgent(), Idle: app.Patience.Idle},
@@ -49,6 +50,9 @@ func (c *lockCmd) Run(ctx context.Context, app *App) (err error) {
 		if err := disk.WriteFile(p.LockPath, pinned.Lock.Bytes(), 0o666); err != nil {
 			return err
 		}
+	}
+	if c.JSON {
+		return view.WriteLine(app.Out, view.NewLocked(p.LockShown, pinned.Changes))
 	}
 	return view.Pinned(app.Out, p.LockShown, pinned.Changes, app.outStyle())
 }

@@ -9,6 +9,7 @@ import (
 
 type platformCmd struct {
 	serveFlags
+	progressFlags
 }
 
 // Run serves the embedded platform until it is interrupted.
@@ -17,7 +18,7 @@ func (c *platformCmd) Run(ctx context.Context, app *App) error {
 	if err != nil {
 		return err
 	}
-	v := progressFlags{Progress: "plain"}.view(app, false)
+	v := c.view(app, false)
 	logs := newForward(v)
 	p, err := local.Open(dir, local.Options{Listen: c.Listen, Log: logs.log})
 	if err != nil {

@@ -11,6 +11,7 @@ type releasesCmd struct {
 	projectFlags
 	appFlag
 	platformFlags
+	progressFlags
 	jsonFlag
 	releasesFlags
 }
@@ -27,7 +28,7 @@ func (c *releasesCmd) Run(ctx context.Context, app *App) (err error) {
 			return &usageError{msg: `no app is named: add "app:" to ` + p.Shown + " or give -a", command: "slugfile releases"}
 		}
 	}
-	v := progressFlags{Progress: "plain"}.view(app, false)
+	v := c.view(app, false)
 	defer closing(v, &err)
 	conn, err := app.connect(ctx, c.platformFlags, local.Options{Boots: noApp}, v)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline"
@@ -44,6 +45,8 @@ type session struct {
 	store   *store.Store
 	mirrors []fetch.Mirror
 	view    view.View
+	// lockTimeout is how long to wait for another slugfile; 0 is as long as it takes.
+	lockTimeout time.Duration
 	// app name of the flag, or of slug.yaml
 	name string
 }
@@ -181,7 +184,7 @@ func (s *session) pipeline(p platform.Platform) *pipeline.Pipeline {
 			Store: s.store, Mirrors: s.mirrors, Sink: sink,
 			Options: fetch.Options{UserAgent: s.app.userAgent(), Idle: s.app.Patience.Idle},
 		},
-		Compile: &compile.Stage{Store: s.store, Sink: sink, Env: s.app.Env, Redact: s.app.Redactor.String, Home: filepath.Join(s.dirs.Cache, "home")},
+		Compile: &compile.Stage{Store: s.store, Sink: sink, Env: s.app.Env, Redact: s.app.Redactor.String, Home: filepath.Join(s.dirs.Cache, "home"), LockTimeout: s.lockTimeout},
 		Archive: &archive.Stage{Store: s.store, Sink: sink},
 		Upload:  &upload.Stage{Platform: p, Store: s.store, Sink: sink},
 		Release: &release.Stage{Platform: p, Sink: sink, Settle: s.app.Patience.Settle},

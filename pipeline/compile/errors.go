@@ -55,6 +55,21 @@ func (e *StepError) summary() string {
 // Unwrap returns the cause.
 func (e *StepError) Unwrap() error { return e.Err }
 
+// BusyError says that another process ran the same step for longer than LockTimeout.
+type BusyError struct {
+	Step  string
+	After time.Duration
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("another slugfile runs step %q for this directory, still after %s", e.Step, e.After)
+}
+
+// Hint says how to go on.
+func (e *BusyError) Hint() string {
+	return "let the other one end, or wait longer with --lock-timeout"
+}
+
 // round drops digits that nobody reads.
 func round(d time.Duration) time.Duration {
 	if d < time.Second {

@@ -113,7 +113,15 @@ func (r *run) lock(ctx context.Context, p *place, step, path, notice string) (wa
 	if err == nil && !ok {
 		waited = true
 		r.warn(step, notice, "")
-		ok, err = l.TryLockContext(ctx, 50*time.Millisecond)
+		limit := ctx
+		if r.LockTimeout > 0 {
+			var cancel context.CancelFunc
+			limit, cancel = context.WithTimeoutCause(ctx, r.LockTimeout, &BusyError{Step: step, After: r.LockTimeout})
+			defer cancel()
+		}
+		if ok, err = l.TryLockContext(limit, 50*time.Millisecond); limit.Err() != nil && !ok {
+			err = context.Cause(limit)
+		}
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

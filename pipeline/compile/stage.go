@@ -42,6 +42,9 @@ type Stage struct {
 	// Home is the absolute path of the directory that holds the steps' home directories, one
 	// for each app directory and step. When it is empty they are not kept.
 	Home string
+	// LockTimeout is how long a step waits for another process that runs the same step; 0 is
+	// as long as it takes.
+	LockTimeout time.Duration
 	// Cold gives every step an empty home directory, also when Home is set.
 	Cold bool
 	// Plain runs without namespaces even where they work.

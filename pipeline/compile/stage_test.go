@@ -1088,3 +1088,35 @@ func TestLines_cutsWhatNeverEnds(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestRun_waitsForAnotherProcessNoLongerThanLockTimeout(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, true)
+	begun := make(chan struct{})
+	var once sync.Once
+	b.stage.Sink = event.Func(func(e event.Event) {
+		if _, ok := e.(event.Output); ok {
+			once.Do(func() { close(begun) })
+		}
+	})
+	steps := []plan.Step{{Name: "slow", Run: "echo begun; sleep 30; echo >out", Outputs: []string{"out"}}}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.runCtx(ctx, slices.Clone(steps))
+		ended <- err
+	}()
+	<-begun
+	other := *b.stage
+	other.LockTimeout = 50 * time.Millisecond
+	second := &bench{t: t, stage: &other, dir: b.dir}
+	_, err := second.run(slices.Clone(steps))
+	var busy *BusyError
+	if !errors.As(err, &busy) || busy.Step != "slow" || !strings.Contains(busy.Hint(), "--lock-timeout") {
+		t.Errorf("the second process: %v", err)
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("the first process was not cancelled")
+	}
+}

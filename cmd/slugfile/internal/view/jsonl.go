@@ -13,6 +13,8 @@ import (
 
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/platform"
 )
 
@@ -21,7 +23,7 @@ var Types = []string{
 	"stage_started", "stage_finished", "stage_skipped", "stage_failed",
 	"task_started", "progress", "task_finished", "task_failed",
 	"output", "warning", "retry",
-	"planned", "applied", "built", "released", "diagnostic", "error",
+	"planned", "applied", "built", "locked", "released", "diagnostic", "error",
 }
 
 // Line is what can stand on a line of its own: an event or one of the results below.
@@ -65,6 +67,51 @@ type BuiltSlug struct {
 	Checksum string `json:"checksum"`
 	Size     int64  `json:"size"`
 	Path     string `json:"path"`
+}
+
+// Locked is the last line of lock.
+type Locked struct {
+	// File is slug.lock as messages call it; Changed says that it was written anew.
+	File    string `json:"file"`
+	Changed bool   `json:"changed"`
+	Pins    []Pin  `json:"pins"`
+}
+
+// Pin is what became of one runtime's pin: "+" new, "~" other bytes, "=" as it was, "-" gone.
+// SHA256 is 64 hex digits, and Size in bytes; of a pin that is gone both are what they were.
+type Pin struct {
+	Action string `json:"action"`
+	Name   string `json:"name"`
+	URL    string `json:"url"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+}
+
+// NewLocked draws the last line of lock.
+func NewLocked(file string, changes []fetch.Change) Locked {
+	l := Locked{File: file, Pins: []Pin{}}
+	for _, c := range changes {
+		action, pin := pinAction(c)
+		if pin == nil {
+			continue
+		}
+		l.Changed = l.Changed || action != "="
+		l.Pins = append(l.Pins, Pin{Action: action, Name: c.Name, URL: c.URL, SHA256: pin.SHA256.String(), Size: pin.Size})
+	}
+	return l
+}
+
+// pinAction says what a change does, and gives the pin that it is about; nil when there is none.
+func pinAction(c fetch.Change) (action string, pin *lock.Pin) {
+	switch {
+	case c.New == nil:
+		return "-", c.Old
+	case c.Old == nil:
+		return "+", c.New
+	case *c.Old != *c.New:
+		return "~", c.New
+	}
+	return "=", c.New
 }
 
 // Released is one release of an app's history.
@@ -121,6 +168,7 @@ type Failure struct {
 func (Planned) Type() string    { return "planned" }
 func (Applied) Type() string    { return "applied" }
 func (Built) Type() string      { return "built" }
+func (Locked) Type() string     { return "locked" }
 func (Released) Type() string   { return "released" }
 func (Diagnostic) Type() string { return "diagnostic" }
 func (Failure) Type() string    { return "error" }

@@ -54,18 +54,16 @@ func Pinned(w io.Writer, file string, changes []fetch.Change, s Style) error {
 	var b strings.Builder
 	changed := false
 	for _, c := range changes {
-		var symbol, what string
-		switch {
-		case c.New == nil && c.Old == nil:
+		symbol, pin := pinAction(c)
+		if pin == nil {
 			continue
-		case c.New == nil:
-			symbol, what = "-", "no longer needed"
-		case c.Old == nil:
-			symbol, what = "+", "sha256 "+c.New.SHA256.Short()+"  "+Size(c.New.Size)
-		case *c.Old != *c.New:
-			symbol, what = "~", "sha256 "+c.Old.SHA256.Short()+" → "+c.New.SHA256.Short()+"  "+Size(c.New.Size)
-		default:
-			symbol, what = "=", "sha256 "+c.New.SHA256.Short()+"  "+Size(c.New.Size)
+		}
+		what := "sha256 " + pin.SHA256.Short() + "  " + Size(pin.Size)
+		switch symbol {
+		case "-":
+			what = "no longer needed"
+		case "~":
+			what = "sha256 " + c.Old.SHA256.Short() + " → " + pin.SHA256.Short() + "  " + Size(pin.Size)
 		}
 		changed = changed || symbol != "="
 		head := pad(shorten(Clean(c.Name), widestName), name) + "  " + what

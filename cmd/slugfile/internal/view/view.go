@@ -26,6 +26,7 @@
 //	planned         the plan that is carried out: plan
 //	applied         the last line of apply: app, release, slug, web_url, changed
 //	built           the last line of build: slug
+//	locked          the last line of lock: file, changed, pins
 //	released        one release of an app's history: id, version, status, current, description, user, created_at, slug_id
 //	diagnostic      a fault of slug.yaml: file, line, column, path, message, hint, snippet
 //	error           why a command failed: message, output, hint, exit_code

@@ -20,7 +20,10 @@ import (
 	"github.com/sebdah/goldie/v2"
 
 	"github.com/slugfile/slugfile/config/diag"
+	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/lock"
 )
 
 // clock advances by step with every look.
@@ -258,6 +261,11 @@ func TestJSON_linesHaveVersionTypeAndTheFieldsOfTheEvent(t *testing.T) {
 		Planned{Plan: map[string]any{"v": 1}},
 		Applied{App: "example", Release: AppliedRelease{"01234567", 12}, Slug: AppliedSlug{"89abcdef", "SHA256:00", 48}, WebURL: "http://127.0.0.1:1/", Changed: true},
 		Built{Slug: BuiltSlug{"SHA256:00", 48, "slug.tgz"}},
+		NewLocked("slug.lock", []fetch.Change{
+			{Name: "node", URL: "https://example.com/node.tar.gz", New: &lock.Pin{SHA256: digest.Of([]byte("a")), Size: 1}},
+			{Name: "ruby", URL: "https://example.com/ruby.tar.gz", Old: &lock.Pin{Size: 1}, New: &lock.Pin{Size: 1}},
+			{Name: "none", URL: "https://example.com/none.tar.gz"},
+		}),
 		Released{ID: "01234567", Version: 12, CreatedAt: time.Unix(0, 0).UTC()},
 		NewDiagnostic(diag.Diagnostic{Pos: diag.Pos{File: "slug.yaml", Line: 2, Column: 8}, Path: "stack", Message: "unknown", Hint: "look", Snippet: "stack: x\u202e"}),
 		Failure{Message: "boom", ExitCode: 1},
