@@ -73,6 +73,8 @@ type rig struct {
 	mu     sync.Mutex
 	calls  []string
 	meddle func(*http.Request, call) *local.Fault
+	// held is what keeps a call waiting, if anything does.
+	held *gate
 }
 
 // call is one request to the platform, by what it asks for and how often that was asked.
@@ -214,8 +216,21 @@ type running struct {
 // start starts slugfile in the app's directory. It is ended with the test at the latest.
 func (r *rig) start(t testing.TB, args ...string) *running {
 	t.Helper()
+	p := r.prepareStart(t, args...)
+	p.begin(t)
+	return p
+}
+
+// prepareStart is start without the start, so that its output can be watched from the first byte.
+func (r *rig) prepareStart(t testing.TB, args ...string) *running {
+	t.Helper()
 	p := &running{cmd: r.command(r.dir, args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errs
+	return p
+}
+
+func (p *running) begin(t testing.TB) {
+	t.Helper()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +242,6 @@ func (r *rig) start(t testing.TB, args ...string) *running {
 		_ = p.cmd.Process.Kill() // it has ended, unless the test has failed
 		<-p.done
 	})
-	return p
 }
 
 // wait returns what a run left. A run that does not end fails the test.
@@ -644,10 +658,10 @@ func each[C any](t *testing.T, cases []C, name func(C) string, f func(*testing.T
 	wg.Wait()
 }
 
-// signal sends a signal that must arrive.
+// signal sends a signal. The process may have ended before: its exit code tells.
 func (p *running) signal(t testing.TB, s syscall.Signal) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("send %s: %v", s, err)
 	}
 }

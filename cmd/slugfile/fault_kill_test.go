@@ -1,0 +1,434 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/slugfile/slugfile/pipeline/pipetest"
+	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+)
+
+// moment is a place in a deploy at which slugfile is stopped.
+type moment struct {
+	name string
+	// hold makes the next run of slugfile stand still there, before it starts. It returns what is closed when it does.
+	hold func(testing.TB, *rig, *running) <-chan struct{}
+	// released is set where the platform has carried the release out.
+	released bool
+}
+
+// slowStep holds its first run, in a way that a kill of the shell alone would not end, and
+// is done at once in every other.
+const slowStep = `if [ ! -e "$HOME/before" ]; then
+  touch "$HOME/before"
+  (setsid sleep 700 >/dev/null 2>&1 &)
+  sleep 701 &
+  echo the step is at work
+  sleep 702
+fi
+` + packStep
+
+// moments are those of a first deploy, in their order.
+func moments() []moment {
+	// holding holds a call to the platform; fault is what becomes of it when slugfile is gone.
+	// A POST is then refused: one that is carried out later is a case of its own below.
+	holding := func(name string, c call, fault *local.Fault) moment {
+		return moment{name: name, hold: func(t testing.TB, r *rig, _ *running) <-chan struct{} {
+			g := newGate(t, fault)
+			r.hold(at(c, func(*http.Request) *local.Fault { return g.pass() }), g)
+			return g.reached
+		}}
+	}
+	// answered lets one call be carried out, drops its answer, and holds the next one.
+	answered := func(name string, c, next call) moment {
+		return moment{name: name, released: c.What == postReleases, hold: func(t testing.TB, r *rig, _ *running) <-chan struct{} {
+			g := newGate(t, nil)
+			r.hold(func(_ *http.Request, got call) *local.Fault {
+				switch got {
+				case c:
+					return &local.Fault{DropAnswer: true}
+				case next:
+					return g.pass()
+				}
+				return nil
+			}, g)
+			return g.reached
+		}}
+	}
+	refused := &local.Fault{Status: http.StatusServiceUnavailable}
+	return []moment{
+		holding("while it plans", call{"GET /apps/*", 1}, nil),
+		{name: "during fetch", hold: func(t testing.TB, r *rig, p *running) <-chan struct{} {
+			r.mirror.Fault(toolPath, pipetest.Stall(100_000))
+			return p.eventually(func() bool { return r.ingested(100_000) })
+		}},
+		{name: "during a step", hold: func(_ testing.TB, _ *rig, p *running) <-chan struct{} {
+			return p.out.shows(`"line":"the step is at work"`)
+		}},
+		{name: "during archive", hold: func(_ testing.TB, _ *rig, p *running) <-chan struct{} {
+			return p.out.shows(`"stage_started","stage":"archive"`)
+		}},
+		holding("before POST app", call{"POST /apps", 1}, refused),
+		answered("after POST app", call{"POST /apps", 1}, call{"GET /apps/*", 2}),
+		holding("before POST slugs", call{postSlugs, 1}, refused),
+		answered("after POST slugs", call{postSlugs, 1}, call{postSlugs, 2}),
+		{name: "during PUT", hold: func(t testing.TB, r *rig, _ *running) <-chan struct{} {
+			g := newGate(t, nil)
+			r.hold(at(call{putBlob, 1}, func(req *http.Request) *local.Fault {
+				req.Body = &gatedBody{ReadCloser: req.Body, left: 100_000, gate: g}
+				return nil
+			}), g)
+			return g.reached
+		}},
+		answered("after PUT", call{putBlob, 1}, call{putBlob, 2}),
+		holding("before it verifies", call{"GET /apps/*/slugs/*", 1}, nil),
+		holding("before it asks for the blob", call{"GET blob", 1}, nil),
+		holding("before it reads the releases again", call{getReleases, 2}, nil),
+		holding("before POST releases", call{postReleases, 1}, refused),
+		answered("after POST releases", call{postReleases, 1}, call{getReleases, 3}),
+	}
+}
+
+// hold sets a hook and remembers its gate, so that free can open it.
+func (r *rig) hold(meddle func(*http.Request, call) *local.Fault, g *gate) {
+	r.forget(meddle)
+	r.held = g
+}
+
+// free lets go on what hold holds, when slugfile is gone.
+func (r *rig) free() {
+	if r.held != nil {
+		r.held.release()
+		r.held = nil
+	}
+	r.mirror.Heal(toolPath)
+}
+
+// ingested reports whether a file of that size is on its way into the store.
+func (r *rig) ingested(size int64) bool {
+	found := false
+	_ = filepath.WalkDir(filepath.Join(r.Env["XDG_CACHE_HOME"], name, "ingest"), func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			info, err := d.Info()
+			found = found || err == nil && info.Size() >= size
+		}
+		return nil // what has gone meanwhile is not what we look for
+	})
+	return found
+}
+
+// eventually is closed once happened says so, or slugfile has ended.
+func (p *running) eventually(happened func() bool) <-chan struct{} {
+	yes := make(chan struct{})
+	go func() {
+		for !happened() {
+			select {
+			case <-p.done:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+		close(yes)
+	}()
+	return yes
+}
+
+// stop runs slugfile until a moment and sends it a signal there.
+func (r *rig) stop(t testing.TB, m moment, s syscall.Signal) result {
+	t.Helper()
+	r.forget(nil)
+	p := r.prepareStart(t, applyArgs...)
+	reached := m.hold(t, r, p)
+	p.begin(t)
+	p.until(t, m.name, reached)
+	p.signal(t, s)
+	got := p.wait(t, 10*time.Second)
+	r.free()
+	return got
+}
+
+// TestFaultKill_nextApplyFinishesTheWork kills slugfile at named moments of a first deploy. The
+// next apply ends with exactly one new release, whatever was done before.
+//
+// One gap is left open on purpose, for there is no journal: a POST /releases that has left when
+// slugfile is killed, and that the platform carries out only after the next apply has looked.
+// Nobody remembers the mark of the first then, so the slug is released twice.
+func TestFaultKill_nextApplyFinishesTheWork(t *testing.T) {
+	t.Parallel()
+	each(t, moments(), func(m moment) string { return m.name }, func(t *testing.T, m moment) {
+		r := newRig(t)
+		r.step(t, slowStep)
+		if m.name != "during a step" {
+			r.skipSlowStep(t)
+		}
+		if m.name == "during archive" {
+			r.bigSource(t)
+		}
+		got := r.stop(t, m, syscall.SIGKILL)
+		if got.Code != -1 {
+			t.Fatalf("it was not killed: exit code %d\n%s", got.Code, got.Err)
+		}
+		if left := r.leftProcesses(); len(left) > 0 {
+			t.Errorf("the kill left processes: %q", left)
+		}
+		if n := len(r.releases(t)); n > 1 || (n == 1) != m.released {
+			t.Errorf("%d releases were made before it was killed", n)
+		}
+		r.converges(t, got)
+	})
+}
+
+// skipSlowStep lets slowStep be done at once: it looks for a file in its home, which is kept.
+func (r *rig) skipSlowStep(t testing.TB) {
+	t.Helper()
+	replace(t, filepath.Join(r.dir, "slug.yaml"), `if [ ! -e "$HOME/before" ]; then`, `if false; then`)
+}
+
+// bigSource makes archive work for a while.
+func (r *rig) bigSource(t testing.TB) {
+	t.Helper()
+	noise := make([]byte, 8<<20)
+	_, _ = rand.NewChaCha8([32]byte{2}).Read(noise) // never fails
+	write(t, filepath.Join(r.dir, "big.bin"), string(noise))
+}
+
+// TestFaultKill_recoveryMayBeKilledToo kills one run after the other, each at a later moment,
+// in one world: nothing that a killed run leaves behind stands in the way of the next.
+func TestFaultKill_recoveryMayBeKilledToo(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.step(t, slowStep)
+	var killed []result
+	for _, m := range moments() {
+		if m.name == "during archive" {
+			r.bigSource(t)
+		}
+		if strings.HasPrefix(m.name, "before POST slugs") {
+			// Another slug: the one that is stored would be taken.
+			r.change(t, "two")
+		}
+		if strings.HasSuffix(m.name, "POST app") && len(r.apps(t)) > 0 {
+			t.Fatalf("the app is there before %s", m.name)
+		}
+		killed = append(killed, r.stop(t, m, syscall.SIGKILL))
+	}
+	if left := r.leftProcesses(); len(left) > 0 {
+		t.Errorf("the kills left processes: %q", left)
+	}
+	r.converges(t, killed...)
+}
+
+func (r *rig) apps(t testing.TB) []string {
+	t.Helper()
+	if _, err := r.client.App(t.Context(), "faulty"); err != nil {
+		return nil
+	}
+	return []string{"faulty"}
+}
+
+// TestFaultKill_releaseThatIsCarriedOutAnywayIsFound: the request has left, slugfile is killed,
+// and the platform acts before the next apply looks.
+func TestFaultKill_releaseThatIsCarriedOutAnywayIsFound(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := newGate(t, nil)
+	got := r.stop(t, moment{name: "POST releases", hold: func(testing.TB, *rig, *running) <-chan struct{} {
+		r.hold(at(call{postReleases, 1}, func(*http.Request) *local.Fault { return g.pass() }), g)
+		return g.reached
+	}}, syscall.SIGKILL)
+	for end := time.Now().Add(20 * time.Second); len(r.releases(t)) == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the platform did not act")
+		}
+	}
+	r.converges(t, got)
+}
+
+// TestFaultKill_duringTheReleasePhase: the release is made, its phase runs, and slugfile is
+// killed. The platform goes on; the next apply, after it, has nothing to do.
+func TestFaultKill_duringTheReleasePhase(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	end := r.releasePhase(t)
+	got := r.stop(t, moment{name: "release phase", hold: func(_ testing.TB, _ *rig, p *running) <-chan struct{} {
+		return p.out.shows(`"line":"the phase is at work"`)
+	}}, syscall.SIGKILL)
+	if list := r.releases(t); len(list) != 1 || list[0].Status != platform.Pending {
+		t.Fatalf("releases: %+v", list)
+	}
+	end()
+	r.settled(t)
+	r.converges(t, got)
+}
+
+// releasePhase adds a release phase to the app that works until end is called.
+func (r *rig) releasePhase(t testing.TB) (end func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	end = func() { _ = l.Close() } // a second time does no harm
+	t.Cleanup(end)
+	// The phase waits for its connections to be refused.
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close() // only that it was accepted counts
+		}
+	}()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, filepath.Join(r.dir, "slug.yaml"), "process_types:",
+		"process_types:\n  release: 'echo the phase is at work; while (exec 3<>/dev/tcp/127.0.0.1/"+port+") 2>/dev/null; do sleep 0.05; done'")
+	return end
+}
+
+// settled waits until the newest release is no longer pending.
+func (r *rig) settled(t testing.TB) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); r.releases(t)[0].Status == platform.Pending; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the release phase does not end")
+		}
+	}
+}
+
+// TestFaultKill_atRandomTimes kills deploys of one change after the other at random times, half
+// of them with an empty cache, and expects exactly one release for each.
+func TestFaultKill_atRandomTimes(t *testing.T) {
+	t.Parallel()
+	const worlds = 4
+	kills := 20
+	if long {
+		kills = 200
+	}
+	landed := make([]int, worlds)
+	each(t, []int{0, 1, 2, 3}, func(n int) string { return fmt.Sprint("world ", n) }, func(t *testing.T, world int) {
+		rnd := random(t, world)
+		r := newRig(t)
+		r.step(t, "sleep 0.05\n"+packStep)
+		slow := func(req *http.Request, c call) *local.Fault {
+			if c.What == postReleases {
+				return nil // see below
+			}
+			return &local.Fault{Delay: 10 * time.Millisecond}
+		}
+		r.forget(slow)
+		start := time.Now()
+		r.apply(t, r.dir, applyArgs...)
+		whole := time.Since(start)
+		r.base = 1
+		for n := range kills / worlds {
+			r.change(t, fmt.Sprint("change ", n))
+			if rnd.IntN(2) == 0 {
+				if err := os.RemoveAll(r.Env["XDG_CACHE_HOME"]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.forget(slow)
+			p := r.start(t, applyArgs...)
+			after := time.Duration(rnd.Int64N(int64(whole)))
+			select {
+			case <-time.After(after):
+				p.signal(t, syscall.SIGKILL)
+			case <-p.done:
+			}
+			got := p.wait(t, 10*time.Second)
+			if got.Code == -1 {
+				landed[world]++
+			}
+			// A release that has been asked for is carried out at once here, but nobody waits
+			// for that any more: beyond this lies the gap that is told of above.
+			for end := time.Now().Add(3 * time.Second); r.count(postReleases) > 0 && len(r.releases(t)) == r.base && time.Now().Before(end); {
+				time.Sleep(5 * time.Millisecond)
+			}
+			r.converges(t, got)
+			if t.Failed() {
+				t.Fatalf("kill %d, after %s of %s\n%s%s", n, after, whole, got.Out, got.Err)
+			}
+		}
+	})
+	total := 0
+	for _, n := range landed {
+		total += n
+	}
+	t.Logf("%d of %d kills came before the end", total, kills)
+	if total < kills/2 {
+		t.Errorf("only %d of %d kills came before the end: the test has lost its point", total, kills)
+	}
+}
+
+// TestFaultKill_filesAppearWholeOrNotAtAll kills build -o and lock where they write what the
+// user asked for.
+func TestFaultKill_filesAppearWholeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.bigSource(t)
+	// In the app's directory: what a kill leaves beside it must not become part of the app.
+	slug := filepath.Join(r.dir, "slug.tgz")
+	r.ok(t, r.dir, "build", "-o", slug)
+	want, err := os.ReadFile(slug)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	r.ok(t, r.dir, "build", "-o", slug)
+	whole := time.Since(start)
+	rnd := random(t, 99)
+	for range 5 {
+		if err := os.Remove(slug); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		p := r.start(t, "build", "-o", slug)
+		time.Sleep(time.Duration(rnd.Int64N(int64(whole))))
+		p.signal(t, syscall.SIGKILL)
+		p.wait(t, 10*time.Second)
+		got, err := os.ReadFile(slug)
+		if err == nil && !bytes.Equal(got, want) || err != nil && !os.IsNotExist(err) {
+			t.Errorf("the kill left %d of %d bytes, %v", len(got), len(want), err)
+		}
+	}
+	r.ok(t, r.dir, "build", "-o", slug)
+	if got, err := os.ReadFile(slug); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the next build wrote %d bytes, %v", len(got), err)
+	}
+	if err := os.Remove(slug); err != nil {
+		t.Fatal(err)
+	}
+
+	replace(t, filepath.Join(r.dir, "slug.yaml"), fmt.Sprintf("    sha256: %x\n", hash(r.archive)), "")
+	lock := filepath.Join(r.dir, lockName)
+	r.mirror.Fault(toolPath, pipetest.Stall(1000))
+	if err := os.RemoveAll(r.Env["XDG_CACHE_HOME"]); err != nil {
+		t.Fatal(err)
+	}
+	p := r.start(t, "lock")
+	p.until(t, "download", p.eventually(func() bool { return r.ingested(1000) }))
+	p.signal(t, syscall.SIGKILL)
+	p.wait(t, 10*time.Second)
+	if _, err := os.Stat(lock); !os.IsNotExist(err) {
+		t.Errorf("the killed lock left a %s: %v", lockName, err)
+	}
+	r.mirror.Heal(toolPath)
+	r.ok(t, r.dir, "lock")
+	r.converges(t)
+}
