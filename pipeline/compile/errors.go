@@ -39,9 +39,9 @@ func (e *StepError) summary() string {
 	after := " after " + round(e.Elapsed).String()
 	switch {
 	case e.Missing != "" && len(e.Found) > 0:
-		s += fmt.Sprintf("it did not make its output %q; there is %s", e.Missing, strings.Join(e.Found, ", "))
+		s += fmt.Sprintf("it did not make its output %q, ended%s; there is %s", e.Missing, after, strings.Join(e.Found, ", "))
 	case e.Missing != "":
-		s += fmt.Sprintf("it did not make its output %q; nothing stands there", e.Missing)
+		s += fmt.Sprintf("it did not make its output %q, ended%s; nothing stands there", e.Missing, after)
 	case e.Timeout > 0:
 		s += fmt.Sprintf("not done within its timeout of %s, ended%s", e.Timeout, after)
 	case e.Err != nil:

@@ -194,10 +194,17 @@ func (r *run) execute(ctx context.Context, step plan.Step, seen []artifact.Runti
 	if err := r.layOut(ctx, p, step, seen); err != nil {
 		return out, false, fmt.Errorf("step %q: lay out its work tree: %w", step.Name, err)
 	}
-	if err := r.carryOut(ctx, p, step, seen); err != nil {
+	start := time.Now()
+	tail, err := r.carryOut(ctx, p, step, seen)
+	if err != nil {
 		return out, false, err
 	}
+	took := time.Since(start)
 	out, err = r.capture(ctx, p, step, key)
+	var missing *StepError
+	if errors.As(err, &missing) && missing.Missing != "" {
+		missing.Elapsed, missing.Tail = took, tail
+	}
 	return out, false, err
 }
 
@@ -222,8 +229,8 @@ func (r *run) begin() error {
 	return nil
 }
 
-// carryOut runs the step's command.
-func (r *run) carryOut(ctx context.Context, p *place, step plan.Step, seen []artifact.Runtime) error {
+// carryOut runs the step's command, and returns the last lines of what it wrote.
+func (r *run) carryOut(ctx context.Context, p *place, step plan.Step, seen []artifact.Runtime) (tail []string, err error) {
 	env, secrets := r.environment(p, step, seen)
 	lines := newLines(r.Redact, secrets, func(line string) {
 		r.emit(event.Output{Stage: event.Compile, Subject: step.Name, Line: line})
@@ -233,7 +240,7 @@ func (r *run) carryOut(ctx context.Context, p *place, step plan.Step, seen []art
 		runner = Machine{}
 	}
 	start := time.Now()
-	err := runner.Run(ctx, Job{
+	err = runner.Run(ctx, Job{
 		Argv:    []string{r.bash, "-euo", "pipefail", "-c", step.Run},
 		Env:     env,
 		Work:    p.work,
@@ -245,14 +252,14 @@ func (r *run) carryOut(ctx context.Context, p *place, step plan.Step, seen []art
 	})
 	lines.close()
 	if err == nil {
-		return nil
+		return lines.tail, nil
 	}
 	stepErr := &StepError{Step: step.Name, Elapsed: time.Since(start), Tail: lines.tail, Err: err}
 	var exit *ExitError
 	if errors.As(err, &exit) {
 		stepErr.Code, stepErr.Timeout = exit.Code, exit.Timeout
 	}
-	return stepErr
+	return lines.tail, stepErr
 }
 
 // Place names that a step sees. They are no part of the machine's file system, so a step

@@ -657,16 +657,20 @@ func TestRun_saysWhichOutputIsMissingAndWhatIsThere(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, b *bench) {
 		for output, want := range map[string]string{
-			"dist":         `step "build": it did not make its output "dist"; there is "Dist", "disc", "empty", "readme"`,
-			"disc/bundle":  `step "build": it did not make its output "disc/bundle"; there is "disc/bundle.js"`,
-			"none/at/all":  `step "build": it did not make its output "none/at/all"; there is "`,
-			"empty/x":      `step "build": it did not make its output "empty/x"; nothing stands there`,
-			"disc/*.whl":   `step "build": it did not make its output "disc/*.whl"; there is "disc/bundle.js"`,
-			"Dist/below/x": `step "build": it did not make its output "Dist/below/x"; there is "`,
+			"dist":         `step "build": it did not make its output "dist", ended after TIME; there is "Dist", "disc", "empty", "readme"`,
+			"disc/bundle":  `step "build": it did not make its output "disc/bundle", ended after TIME; there is "disc/bundle.js"`,
+			"none/at/all":  `step "build": it did not make its output "none/at/all", ended after TIME; there is "`,
+			"empty/x":      `step "build": it did not make its output "empty/x", ended after TIME; nothing stands there`,
+			"disc/*.whl":   `step "build": it did not make its output "disc/*.whl", ended after TIME; there is "disc/bundle.js"`,
+			"Dist/below/x": `step "build": it did not make its output "Dist/below/x", ended after TIME; there is "`,
 		} {
-			_, err := b.run([]plan.Step{{Name: "build", Run: `mkdir disc empty; touch disc/bundle.js Dist readme`, Outputs: []string{output}}})
+			_, err := b.run([]plan.Step{{Name: "build", Run: `echo bundling; mkdir disc empty; touch disc/bundle.js Dist readme`, Outputs: []string{output}}})
 			var stepErr *StepError
-			if !errors.As(err, &stepErr) || stepErr.Missing != output || stepErr.Step != "build" || !strings.HasPrefix(err.Error(), want) {
+			if !errors.As(err, &stepErr) || stepErr.Elapsed <= 0 {
+				t.Fatalf("%s: got %v", output, err)
+			}
+			text := strings.Replace(err.Error(), round(stepErr.Elapsed).String(), "TIME", 1)
+			if stepErr.Missing != output || stepErr.Step != "build" || !strings.HasPrefix(text, want) || !strings.HasSuffix(text, "\nlast output:\n    bundling") {
 				t.Errorf("%s: got %v", output, err)
 			}
 		}

@@ -57,7 +57,7 @@ func identify(r io.ReaderAt, size int64) (format, error) {
 	if isTarHeader(head) {
 		return formatTar, nil
 	}
-	return "", fmt.Errorf("it is no archive that slugfile reads (gzip, xz, zstd, bzip2, tar, zip): it starts with %q", head[:min(len(head), 24)])
+	return "", &FormatError{Head: head[:min(len(head), 24)]}
 }
 
 // isTarHeader checks the header's own sum, which also the oldest tar has.
@@ -174,4 +174,22 @@ func (a *ahead) Read(p []byte) (int, error) {
 func (a *ahead) close() {
 	close(a.stop)
 	<-a.done
+}
+
+// FormatError says that a file is none of the archives that Extract reads.
+type FormatError struct {
+	// Head is how the file starts, at most 24 bytes.
+	Head []byte
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("it is no archive that slugfile reads (gzip, xz, zstd, bzip2, tar, zip): it starts with %q", e.Head)
+}
+
+// Hint says what such files usually are.
+func (e *FormatError) Hint() string {
+	if bytes.HasPrefix(bytes.TrimSpace(e.Head), []byte("<")) {
+		return "the server sent a page instead of the archive: open the address in a browser; it may ask to log in, or the file has moved"
+	}
+	return "look at the file itself: something else stands where the archive was"
 }
