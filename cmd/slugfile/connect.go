@@ -59,12 +59,23 @@ func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, sin
 // noApp boots nothing: for commands that only look.
 func noApp(string, string) bool { return false }
 
-// close ends the embedded platform of this process: its dynos get SIGTERM.
+// hurry is the grace of dynos when a signal ended the run, which is to be over within five
+// seconds then.
+const hurry = 3 * time.Second
+
+// close ends the embedded platform of this process: its dynos get SIGTERM, and after their
+// grace SIGKILL.
 func (c *connection) close(ctx context.Context) error {
 	if c.own == nil {
 		return nil
 	}
-	return c.own.Close(context.WithoutCancel(ctx))
+	grace := context.WithoutCancel(ctx)
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		grace, cancel = context.WithTimeout(grace, hurry)
+		defer cancel()
+	}
+	return c.own.Close(grace)
 }
 
 // herokuClient logs in to the platform at api, which is Heroku's when it is empty.
