@@ -42,7 +42,7 @@ func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, sin
 	info, running := local.Discover(dir)
 	if !running {
 		o.Listen = "127.0.0.1:0"
-		if c.own, err = local.Open(dir, o); err != nil {
+		if c.own, err = openPlatform(dir, o); err != nil {
 			return nil, err
 		}
 		if err := c.own.Start(ctx); err != nil {

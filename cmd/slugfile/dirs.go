@@ -2,8 +2,13 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"path/filepath"
 	"runtime"
+	"syscall"
+
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+	"github.com/slugfile/slugfile/pipeline/store"
 )
 
 // dirs are where slugfile keeps things of its own, absolute.
@@ -69,4 +74,40 @@ func nativeDirs(env map[string]string, goos string) (dirs, bool) {
 		filepath.Join(home, ".local", "state", name),
 		filepath.Join(home, ".local", "share", name),
 	}, true
+}
+
+// dirError is a directory of slugfile's own that cannot be used. what it holds, and the
+// variable that names another, tell the user more than who owns it.
+type dirError struct {
+	err            error
+	what, variable string
+}
+
+func (e *dirError) Error() string { return e.err.Error() }
+func (e *dirError) Unwrap() error { return e.err }
+
+// Hint is empty where another directory would not help.
+func (e *dirError) Hint() string {
+	if !errors.Is(e.err, fs.ErrPermission) && !errors.Is(e.err, syscall.EROFS) {
+		return ""
+	}
+	return "slugfile keeps its " + e.what + " there: make it writable, or name another directory with " + e.variable
+}
+
+// openStore opens the cache.
+func openStore(d dirs) (*store.Store, error) {
+	s, err := store.Open(d.Cache)
+	if err != nil {
+		return nil, &dirError{err, "cache", "XDG_CACHE_HOME"}
+	}
+	return s, nil
+}
+
+// openPlatform opens the data directory of the embedded platform.
+func openPlatform(dir string, o local.Options) (*local.Platform, error) {
+	p, err := local.Open(dir, o)
+	if err != nil {
+		return nil, &dirError{err, "embedded platform", "SLUGFILE_DATA or XDG_DATA_HOME"}
+	}
+	return p, nil
 }

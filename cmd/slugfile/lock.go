@@ -6,7 +6,6 @@ import (
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/fetch"
-	"github.com/slugfile/slugfile/pipeline/store"
 )
 
 type lockCmd struct {
@@ -32,7 +31,7 @@ func (c *lockCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := store.Open(d.Cache)
+	s, err := openStore(d)
 	if err != nil {
 		return err
 	}

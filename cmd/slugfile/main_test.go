@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,9 +18,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/sebdah/goldie/v2"
 
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
 	"github.com/slugfile/slugfile/pipeline/release"
 	"github.com/slugfile/slugfile/pipeline/sandbox"
 	"github.com/slugfile/slugfile/pipeline/transport"
@@ -279,5 +282,21 @@ func TestFindDirs_followsXDGThenTheSystem(t *testing.T) {
 		if d := cmp.Diff(tt.want, got); d != "" && filepath.Separator == '/' {
 			t.Errorf("%s: %s", tt.name, d)
 		}
+	}
+}
+
+func TestHint_namesTheVariableOfADirectoryThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	err := fmt.Errorf("plan: %w", &dirError{&fs.PathError{Op: "mkdir", Path: "/ro", Err: syscall.EACCES}, "cache", "XDG_CACHE_HOME"})
+	if hint := view.Hint(err); !strings.Contains(hint, "XDG_CACHE_HOME") {
+		t.Errorf("hint %q", hint)
+	}
+	if code := exitCode(err, nil); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	// Of a directory that another process holds, the platform itself knows more.
+	held := &dirError{&local.HeldError{Dir: "/data", PID: 42}, "embedded platform", "XDG_DATA_HOME"}
+	if hint := view.Hint(held); !strings.Contains(hint, "platform.json") {
+		t.Errorf("hint %q", hint)
 	}
 }

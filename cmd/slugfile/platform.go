@@ -20,7 +20,7 @@ func (c *platformCmd) Run(ctx context.Context, app *App) error {
 	}
 	v := c.view(app, false)
 	logs := newForward(v)
-	p, err := local.Open(dir, local.Options{Listen: c.Listen, Log: logs.log})
+	p, err := openPlatform(dir, local.Options{Listen: c.Listen, Log: logs.log})
 	if err != nil {
 		return err
 	}

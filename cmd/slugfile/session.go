@@ -70,7 +70,7 @@ func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*
 	if s.inputs, err = app.inputs(ctx, s.project, outputs); err != nil {
 		return nil, err
 	}
-	if s.store, err = store.Open(s.dirs.Cache); err != nil {
+	if s.store, err = openStore(s.dirs); err != nil {
 		return nil, err
 	}
 	app.hidePassed(s.project)
