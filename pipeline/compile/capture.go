@@ -46,7 +46,7 @@ func (r *run) capture(ctx context.Context, p *place, step plan.Step, key digest.
 		return out, fmt.Errorf("step %q: %w", step.Name, err)
 	}
 	dir, m, err := r.Store.PutTree(outputKind, key, func(dir string) (tree.Manifest, error) {
-		return m, tree.Copy(ctx, m, p.work, dir)
+		return m, tree.Move(ctx, m, p.work, dir) // every process of the step has ended
 	})
 	if err != nil {
 		return out, fmt.Errorf("step %q: store its outputs: %w", step.Name, err)

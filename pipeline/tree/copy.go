@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
+	"path"
 	"path/filepath"
+	"runtime"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,6 +22,18 @@ import (
 // through the other; modes are 0755 and 0644 whatever the umask says. Bytes that are not
 // those of m are a *ChangedError. Links come last: nothing is written through one.
 func Copy(ctx context.Context, m Manifest, from, to string) error {
+	return place(ctx, m, from, to, copyFile)
+}
+
+// Move is Copy that takes the files away from below from, where that leads to the same: of
+// tens of thousands of files that are thrown away afterwards, making new ones is most of the
+// work. Nobody else may use from any more. The bytes of a file that was moved are not read
+// again.
+func Move(ctx context.Context, m Manifest, from, to string) error {
+	return place(ctx, m, from, to, moveFile)
+}
+
+func place(ctx context.Context, m Manifest, from, to string, file func(e Entry, from, to string) error) error {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
@@ -53,16 +68,24 @@ func Copy(ctx context.Context, m Manifest, from, to string) error {
 	}
 
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(scanWorkers)
-	for _, e := range m {
-		if e.Kind != File {
-			continue
-		}
+	g.SetLimit(copyWorkers())
+	for part := range neighbours(m) {
 		if gctx.Err() != nil {
 			break
 		}
 		g.Go(func() error {
-			return copyFile(e, filepath.Join(from, filepath.FromSlash(e.Path)), filepath.Join(to, filepath.FromSlash(e.Path)))
+			for _, e := range part {
+				if e.Kind != File {
+					continue
+				}
+				if gctx.Err() != nil {
+					return context.Cause(gctx)
+				}
+				if err := file(e, filepath.Join(from, filepath.FromSlash(e.Path)), filepath.Join(to, filepath.FromSlash(e.Path))); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -82,6 +105,57 @@ func Copy(ctx context.Context, m Manifest, from, to string) error {
 	return nil
 }
 
+// neighbours cuts a manifest into parts of one directory: two that make files in one directory
+// wait for each other in the kernel.
+func neighbours(m Manifest) iter.Seq[Manifest] {
+	const most = 256 // entries, so that one large directory keeps all workers busy
+	return func(yield func(Manifest) bool) {
+		for len(m) > 0 {
+			dir, n := path.Dir(m[0].Path), 1
+			for n < len(m) && n < most && path.Dir(m[n].Path) == dir {
+				n++
+			}
+			if !yield(m[:n]) {
+				return
+			}
+			m = m[n:]
+		}
+	}
+}
+
+// copyWorkers is one more than can compute at once: making files is work for the processor,
+// and some wait for the disk.
+func copyWorkers() int { return min(runtime.GOMAXPROCS(0)+1, scanWorkers) }
+
+func moveFile(e Entry, from, to string) error {
+	fi, err := os.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if !fi.Mode().IsRegular() || fi.Size() != e.Size {
+		return &ChangedError{Path: from}
+	}
+	// A second name elsewhere, such as in a package manager's cache, would be a way to change it.
+	if !hasOneName(fi) {
+		return copyFile(e, from, to)
+	}
+	if err := os.Rename(from, to); err != nil {
+		return copyFile(e, from, to) // it lies on another file system, or says why it cannot be read
+	}
+	if mode := e.mode(); fi.Mode() != mode {
+		return os.Chmod(to, mode)
+	}
+	return nil
+}
+
+// mode is that of a file that was made here.
+func (e Entry) mode() fs.FileMode {
+	if e.Exec {
+		return 0o755
+	}
+	return 0o644
+}
+
 func copyFile(e Entry, from, to string) (err error) {
 	src, err := Open(from)
 	if err != nil {
@@ -93,16 +167,12 @@ func copyFile(e Entry, from, to string) (err error) {
 	} else if !fi.Mode().IsRegular() {
 		return &ChangedError{Path: from}
 	}
-	mode := fs.FileMode(0o644)
-	if e.Exec {
-		mode = 0o755
-	}
-	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, e.mode())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
-	if err := dst.Chmod(mode); err != nil {
+	if err := dst.Chmod(e.mode()); err != nil {
 		return err
 	}
 	h := digest.New()

@@ -20,3 +20,6 @@ func Open(path string) (*os.File, error) {
 	}
 	return os.Open(path)
 }
+
+// hasOneName does not know.
+func hasOneName(fs.FileInfo) bool { return false }

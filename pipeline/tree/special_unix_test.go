@@ -12,8 +12,56 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
+
+func TestMove_takesFilesThatHaveNoOtherName(t *testing.T) {
+	t.Parallel()
+	cache := t.TempDir()
+	root := write(t, map[string]string{"a/b": "one", "*run": "two", "empty/": "", "l -> a/b": "", "secret": "3", "left": "4"})
+	for _, err := range []error{
+		os.Link(filepath.Join(root, "a/b"), filepath.Join(cache, "package")),
+		os.Chmod(filepath.Join(root, "run"), 0o4711), os.Chmod(filepath.Join(root, "secret"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := scan(t, root)
+	m := all.Filter(func(e tree.Entry) bool { return e.Path != "left" })
+	to := filepath.Join(t.TempDir(), "new")
+	if err := tree.Move(context.Background(), m, root, to); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(m, scan(t, to)); diff != "" {
+		t.Errorf("moved (-want +got):\n%s", diff)
+	}
+	for name, want := range map[string]os.FileMode{"run": 0o755, "a/b": 0o644, "secret": 0o644} {
+		if fi, err := os.Stat(filepath.Join(to, name)); err != nil || fi.Mode() != want {
+			t.Errorf("%s: %v, %v; want mode %s", name, fi, err, want)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(cache, "package"), []byte("changed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(filepath.Join(to, "a/b")); err != nil || string(got) != "one" {
+		t.Errorf("changed through its other name: %q, %v", got, err)
+	}
+	var rest []string
+	for _, e := range scan(t, root) {
+		if e.Kind == tree.File {
+			rest = append(rest, e.Path)
+		}
+	}
+	if diff := cmp.Diff([]string{"a/b", "left"}, rest); diff != "" {
+		t.Errorf("left behind (-want +got):\n%s", diff)
+	}
+	if err := tree.Move(context.Background(), tree.Manifest{file("left", "longer than it is")}, root, t.TempDir()); err == nil {
+		t.Error("a file of another size was moved")
+	}
+}
 
 func TestScan_refusesWhatIsNoFileWithoutOpeningIt(t *testing.T) {
 	t.Parallel()
