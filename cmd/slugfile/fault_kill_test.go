@@ -146,6 +146,9 @@ func (p *running) eventually(happened func() bool) <-chan struct{} {
 	return yes
 }
 
+// promptly is how long slugfile may take to end after a signal.
+const promptly = 5 * time.Second
+
 // stop runs slugfile until a moment and sends it a signal there.
 func (r *rig) stop(t testing.TB, m moment, s syscall.Signal) result {
 	t.Helper()
@@ -155,7 +158,11 @@ func (r *rig) stop(t testing.TB, m moment, s syscall.Signal) result {
 	p.begin(t)
 	p.until(t, m.name, reached)
 	p.signal(t, s)
-	got := p.wait(t, 10*time.Second)
+	start := time.Now()
+	got := p.wait(t, 3*promptly)
+	if took := time.Since(start); took > promptly {
+		t.Errorf("after %s it took %s to end", s, took)
+	}
 	r.free()
 	return got
 }
@@ -340,9 +347,7 @@ func TestFaultKill_atRandomTimes(t *testing.T) {
 		for n := range kills / worlds {
 			r.change(t, fmt.Sprint("change ", n))
 			if rnd.IntN(2) == 0 {
-				if err := os.RemoveAll(r.Env["XDG_CACHE_HOME"]); err != nil {
-					t.Fatal(err)
-				}
+				r.dropCache(t)
 			}
 			r.forget(slow)
 			p := r.start(t, applyArgs...)
@@ -418,9 +423,7 @@ func TestFaultKill_filesAppearWholeOrNotAtAll(t *testing.T) {
 	replace(t, filepath.Join(r.dir, "slug.yaml"), fmt.Sprintf("    sha256: %x\n", hash(r.archive)), "")
 	lock := filepath.Join(r.dir, lockName)
 	r.mirror.Fault(toolPath, pipetest.Stall(1000))
-	if err := os.RemoveAll(r.Env["XDG_CACHE_HOME"]); err != nil {
-		t.Fatal(err)
-	}
+	r.dropCache(t)
 	p := r.start(t, "lock")
 	p.until(t, "download", p.eventually(func() bool { return r.ingested(1000) }))
 	p.signal(t, syscall.SIGKILL)

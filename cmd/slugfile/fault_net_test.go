@@ -458,10 +458,7 @@ func TestFaultNet_localPlatformRecoversToo(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	write(t, filepath.Join(r.dir, "web"), string(greeter(t)))
-	if err := os.Chmod(filepath.Join(r.dir, "web"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	r.addGreeter(t)
 	write(t, filepath.Join(r.dir, "Procfile"), "web: ./web\n")
 	replace(t, filepath.Join(r.dir, "slug.yaml"), "process_types:\n  worker: tool/bin/tool work\n", "")
 	r.mirror.Fault(toolPath, pipetest.Cut(5000))

@@ -666,6 +666,33 @@ func (p *running) signal(t testing.TB, s syscall.Signal) {
 	}
 }
 
+// addGreeter gives the app a web process.
+func (r *rig) addGreeter(t testing.TB) {
+	t.Helper()
+	web := filepath.Join(r.dir, "web")
+	write(t, web, string(greeter(t)))
+	if err := os.Chmod(web, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dropCache makes the next run begin with an empty cache.
+func (r *rig) dropCache(t testing.TB) {
+	t.Helper()
+	if err := os.RemoveAll(r.Env["XDG_CACHE_HOME"]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t testing.TB, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 // greeter is a static program that answers HTTP on PORT, built once.
 var greeterOnce struct {
 	sync.Once

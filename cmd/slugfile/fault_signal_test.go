@@ -1,0 +1,233 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/slugfile/slugfile/pipeline/pipetest"
+	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+)
+
+var signals = map[syscall.Signal]int{syscall.SIGINT: exitInterrupted, syscall.SIGTERM: exitTerminated, syscall.SIGHUP: exitHangup}
+
+// stages are the moments at which a signal comes. The platform does not answer there, so that
+// slugfile has to give up by itself.
+func stages() []moment {
+	hung := func(name string, c call) moment {
+		return moment{name: name, hold: func(t testing.TB, r *rig, _ *running) <-chan struct{} {
+			// The call fails once the gate is opened: it must not be carried out late.
+			g := newGate(t, &local.Fault{Status: http.StatusServiceUnavailable})
+			r.hold(at(c, func(*http.Request) *local.Fault { return g.pass() }), g)
+			return g.reached
+		}}
+	}
+	all := moments()
+	pick := func(name string) moment {
+		return all[slices.IndexFunc(all, func(m moment) bool { return m.name == name })]
+	}
+	return []moment{
+		hung("plan", call{"GET /apps/*", 1}),
+		pick("during fetch"),
+		{name: "fetch waits", hold: func(_ testing.TB, r *rig, p *running) <-chan struct{} {
+			r.mirror.Fault(toolPath, pipetest.Always(pipetest.Status(503, "Retry-After", "100")))
+			return p.out.shows(`"type":"retry"`)
+		}},
+		pick("during a step"),
+		pick("during archive"),
+		hung("upload, POST slugs", call{postSlugs, 1}),
+		pick("during PUT"),
+		{name: "upload waits", hold: func(_ testing.TB, r *rig, p *running) <-chan struct{} {
+			r.forget(at(call{postSlugs, 1}, func(*http.Request) *local.Fault {
+				return &local.Fault{Status: 429, RetryAfter: 100 * time.Second}
+			}))
+			return p.out.shows(`"type":"retry"`)
+		}},
+		hung("verify", call{"GET blob", 1}),
+		hung("release, before", call{getReleases, 2}),
+		hung("release, POST", call{postReleases, 1}),
+		{name: "release is looked for", hold: func(_ testing.TB, r *rig, p *running) <-chan struct{} {
+			r.forget(at(call{postReleases, 1}, func(*http.Request) *local.Fault { return &local.Fault{Status: 503} }))
+			return p.out.shows("looking for the release")
+		}},
+	}
+}
+
+// TestFaultSignal_endsEveryStage interrupts each stage with each signal: slugfile ends within
+// five seconds with the code of the signal, nothing of it stays, and the next apply finishes.
+func TestFaultSignal_endsEveryStage(t *testing.T) {
+	t.Parallel()
+	each(t, stages(), func(m moment) string { return m.name }, func(t *testing.T, m moment) {
+		r := newRig(t)
+		r.step(t, slowStep)
+		if m.name != "during a step" {
+			r.skipSlowStep(t)
+		}
+		if m.name == "during archive" {
+			r.bigSource(t)
+		}
+		var stopped []result
+		for s, code := range signals {
+			r.change(t, s.String())
+			if m.name == "during a step" {
+				replaceStep(t, r, s)
+			}
+			if strings.Contains(m.name, "fetch") {
+				r.dropCache(t)
+			}
+			got := r.stop(t, m, s)
+			if got.Code != code {
+				t.Errorf("%s: exit code %d, want %d\n%s", s, got.Code, code, got.Err)
+			}
+			if left := r.leftProcesses(); len(left) > 0 {
+				t.Errorf("%s left processes: %q", s, left)
+			}
+			if strings.Contains(got.Err, "context canceled") {
+				t.Errorf("%s: the error speaks of contexts:\n%s", s, got.Err)
+			}
+			stopped = append(stopped, got)
+			if n := len(r.releases(t)); n > 0 {
+				t.Fatalf("%s: %d releases were made", s, n)
+			}
+		}
+		r.converges(t, stopped...)
+	})
+}
+
+// replaceStep makes the slow step slow again.
+func replaceStep(t testing.TB, r *rig, s syscall.Signal) {
+	t.Helper()
+	name := strings.ReplaceAll(s.String(), " ", "-")
+	text := readFile(t, filepath.Join(r.dir, "slug.yaml"))
+	i, j := strings.Index(text, `"$HOME/`), strings.Index(text, `" ]; then`)
+	old := text[i+len(`"$HOME/`) : j]
+	write(t, filepath.Join(r.dir, "slug.yaml"), strings.ReplaceAll(text, "$HOME/"+old, "$HOME/"+name))
+}
+
+// TestFaultSignal_duringTheReleasePhase: the release is made and its phase runs. The message says so, and
+// when the phase has ended well there is nothing left to do.
+func TestFaultSignal_duringTheReleasePhase(t *testing.T) {
+	t.Parallel()
+	each(t, slices.Collect(maps.Keys(signals)), syscall.Signal.String, func(t *testing.T, s syscall.Signal) {
+		r := newRig(t)
+		end := r.releasePhase(t)
+		got := r.stop(t, moment{name: "release phase", hold: func(_ testing.TB, _ *rig, p *running) <-chan struct{} {
+			return p.out.shows(`"line":"the phase is at work"`)
+		}}, s)
+		if got.Code != signals[s] || !strings.Contains(got.Err, "v3 was released") {
+			t.Errorf("exit code %d, want %d\n%s", got.Code, signals[s], got.Err)
+		}
+		if list := r.releases(t); len(list) != 1 || list[0].Status != platform.Pending {
+			t.Fatalf("releases: %+v", list)
+		}
+		end()
+		r.settled(t)
+		r.converges(t, got)
+	})
+}
+
+// TestFaultSignal_afterALostAnswerSaysWhatWasReleased: the answer is lost, and while slugfile looks for the
+// release a signal comes. It takes one more look before it ends.
+func TestFaultSignal_afterALostAnswerSaysWhatWasReleased(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	got := r.stop(t, moment{name: "search", hold: func(_ testing.TB, r *rig, p *running) <-chan struct{} {
+		r.forget(at(call{postReleases, 1}, func(*http.Request) *local.Fault {
+			return &local.Fault{DropAnswer: true, Late: 700 * time.Millisecond}
+		}))
+		return p.eventually(func() bool { return len(r.releases(t)) == 1 })
+	}}, syscall.SIGINT)
+	// It may have found the release in the very moment before.
+	if got.Code != exitInterrupted && got.Code != exitDone {
+		t.Errorf("exit code %d\n%s", got.Code, got.Err)
+	}
+	if got.Code == exitInterrupted && !strings.Contains(got.Err, "v3") {
+		t.Errorf("it does not say that v3 was released:\n%s", got.Err)
+	}
+	r.converges(t, got)
+}
+
+// TestFaultSignal_secondOneEndsAtOnce: a step that ignores every signal, and a user who
+// presses Ctrl-C twice.
+func TestFaultSignal_secondOneEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.step(t, "trap '' INT TERM HUP\n"+slowStep)
+	p := r.prepareStart(t, applyArgs...)
+	reached := p.out.shows(`"line":"the step is at work"`)
+	p.begin(t)
+	p.until(t, "step", reached)
+	p.signal(t, syscall.SIGINT)
+	time.Sleep(100 * time.Millisecond) // two at once would be one
+	p.signal(t, syscall.SIGINT)
+	start := time.Now()
+	got := p.wait(t, 10*time.Second)
+	if took := time.Since(start); got.Code != exitInterrupted || took > promptly {
+		t.Errorf("exit code %d after %s", got.Code, took)
+	}
+	if left := r.leftProcesses(); len(left) > 0 {
+		t.Errorf("processes are left: %q", left)
+	}
+	// It may have ended before it could say why: that is what the second one is for.
+	if n := len(r.releases(t)); n != 0 {
+		t.Errorf("%d releases were made", n)
+	}
+	r.converges(t)
+}
+
+// TestFaultSignal_localPlatformStopsItsDynos interrupts apply --local while it waits for a web
+// process that never listens and ignores SIGTERM, and while it stays up.
+func TestFaultSignal_localPlatformStopsItsDynos(t *testing.T) {
+	t.Parallel()
+	type ending struct {
+		stay   bool
+		signal syscall.Signal
+	}
+	var cases []ending
+	for s := range signals {
+		cases = append(cases, ending{false, s}, ending{true, s})
+	}
+	each(t, cases, func(c ending) string { return fmt.Sprintf("stay=%t %s", c.stay, c.signal) }, func(t *testing.T, c ending) {
+		r := newRig(t)
+		delete(r.Env, "SLUGFILE_API")
+		delete(r.Env, "HEROKU_API_KEY")
+		web := "trap '' TERM; echo web is at work; sleep 703"
+		if c.stay {
+			r.addGreeter(t)
+			web = "./web"
+		}
+		replace(t, filepath.Join(r.dir, "slug.yaml"), "worker: tool/bin/tool work", "web: "+fmt.Sprintf("%q", web))
+		p := r.prepareStart(t, "apply", "--local", "--stay", "--json")
+		sign := p.out.shows(`"stage_finished","stage":"release"`)
+		if c.stay {
+			sign = p.out.shows(`"type":"applied"`)
+		}
+		p.begin(t)
+		p.until(t, "the release", sign)
+		if !c.stay {
+			time.Sleep(100 * time.Millisecond) // into the wait for the web process
+		}
+		p.signal(t, c.signal)
+		start := time.Now()
+		got := p.wait(t, 3*promptly)
+		want := signals[c.signal]
+		if c.stay {
+			want = exitDone // being interrupted is how this ends
+		}
+		if took := time.Since(start); got.Code != want || took > promptly {
+			t.Errorf("exit code %d after %s, want %d\n%s", got.Code, took, want, got.Err)
+		}
+		if left := r.leftProcesses(); len(left) > 0 {
+			t.Errorf("processes are left: %q", left)
+		}
+	})
+}
