@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -38,6 +39,9 @@ type App struct {
 	// Width is the columns of the terminal behind Err; 80 when there is none.
 	Width   func() int
 	Version string
+	// Redirected are the files that Out and Err are written to, such as a log in the directory
+	// of the app: they change all the time and are no part of the source tree.
+	Redirected []string
 	// Patience is how long to wait for others; the zero value leaves it to the stages.
 	Patience patience
 
@@ -71,6 +75,7 @@ func newApp(environ []string, s streams) (*App, error) {
 		ErrTerminal: isTerminal(s.Err),
 		Width:       widthOf(s.Err),
 		Version:     version(),
+		Redirected:  redirected(s.Out, s.Err),
 		flags:       globalFlags{Color: "auto"},
 	}, nil
 }
@@ -84,6 +89,24 @@ func environment(environ []string) map[string]string {
 		}
 	}
 	return env
+}
+
+// redirected names the regular files among streams, where the system tells their names.
+func redirected(list ...any) []string {
+	var names []string
+	for _, stream := range list {
+		f, ok := stream.(*os.File)
+		if !ok {
+			continue
+		}
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err == nil {
+			names = append(names, path)
+		}
+	}
+	return names
 }
 
 func isTerminal(stream any) bool {

@@ -4,13 +4,17 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
@@ -149,5 +153,36 @@ func TestApply_onATerminalAsks(t *testing.T) {
 	}
 	if screen, code := w.dialogue(t, dir, [][2]string{{question, "Yes\r"}}, "apply", "--create"); code != exitDone || !strings.Contains(screen, "\nhttp://127.0.0.1:") {
 		t.Errorf("yes: exit code %d, screen %q", code, screen)
+	}
+}
+
+// TestBuild_leavesOutTheLogThatItIsRedirectedTo: the log grows while the tree is read.
+func TestBuild_leavesOutTheLogThatItIsRedirectedTo(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells the name of a stream's file")
+	}
+	w := newWorld(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {web: ./web}\n")
+	write(t, filepath.Join(dir, "page"), "page\n")
+	want := w.ok(t, dir, "build", "--json")
+	log, err := os.Create(filepath.Join(dir, "deploy.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := w.command(dir, "build", "--json", "-v")
+	cmd.Stdout, cmd.Stderr = log, log
+	err = errors.Join(cmd.Run(), log.Close())
+	text, readErr := os.ReadFile(log.Name())
+	if err != nil || readErr != nil {
+		t.Fatalf("%v, %v\n%s", err, readErr, text)
+	}
+	last := func(s string) string {
+		lines := strings.Split(strings.TrimSpace(s), "\n")
+		return lines[len(lines)-1]
+	}
+	if d := cmp.Diff(last(want), last(string(text))); d != "" {
+		t.Error(d)
 	}
 }

@@ -96,9 +96,15 @@ func (a *App) inputs(ctx context.Context, p *project, outputs []string) (plan.In
 			o.Exclude = append(o.Exclude, r.Path)
 		}
 	}
-	for _, out := range outputs {
-		if rel, err := filepath.Rel(p.Dir, a.abs(out)); err == nil && filepath.IsLocal(rel) {
-			o.Exclude = append(o.Exclude, filepath.ToSlash(rel))
+	roots := []string{p.Dir}
+	if real, err := filepath.EvalSymlinks(p.Dir); err == nil && real != p.Dir {
+		roots = append(roots, real)
+	}
+	for _, out := range append(outputs, a.Redirected...) {
+		for _, root := range roots {
+			if rel, err := filepath.Rel(root, a.abs(out)); err == nil && filepath.IsLocal(rel) {
+				o.Exclude = append(o.Exclude, filepath.ToSlash(rel))
+			}
 		}
 	}
 	for _, f := range p.File.Files {
