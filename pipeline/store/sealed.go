@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,12 +14,12 @@ import (
 	"github.com/slugfile/slugfile/pipeline/disk"
 )
 
-// sealed is a JSON document that carries the digest of its own content and its own name, so
-// that one which is torn, changed or moved is noticed.
-type sealed struct {
-	Name   string          `json:"name"`
-	SHA256 digest.Digest   `json:"sha256"`
-	Value  json.RawMessage `json:"value"`
+// seal is the first line of a document: the digest of what follows it, and the document's own
+// name, so that one which is torn, changed or moved is noticed. The second line is the
+// document, in JSON. It is not a part of the first: reading it would then take twice the time.
+type seal struct {
+	Name   string        `json:"name"`
+	SHA256 digest.Digest `json:"sha256"`
 }
 
 // writeSealed writes v to a new file and flushes it.
@@ -29,7 +28,7 @@ func (s *Store) writeSealed(path, name string, v any) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(sealed{Name: name, SHA256: digest.Of(value), Value: value})
+	head, err := json.Marshal(seal{Name: name, SHA256: digest.Of(value)})
 	if err != nil {
 		return err
 	}
@@ -38,8 +37,10 @@ func (s *Store) writeSealed(path, name string, v any) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, err := f.Write(append(b, '\n')); err != nil {
-		return err
+	for _, line := range [][]byte{head, value} {
+		if _, err := f.Write(append(line, '\n')); err != nil {
+			return err
+		}
 	}
 	return s.syncFile(f)
 }
@@ -57,12 +58,14 @@ func readSealed(path, name string, v any) (ok bool, err error) {
 		}
 		return false, err
 	}
-	var doc sealed
-	dec := json.NewDecoder(bytes.NewReader(b))
+	head, rest, _ := bytes.Cut(b, []byte{'\n'})
+	value, ended := bytes.CutSuffix(rest, []byte{'\n'})
+	var s seal
+	dec := json.NewDecoder(bytes.NewReader(head))
 	dec.DisallowUnknownFields()
-	whole := dec.Decode(&doc) == nil && doc.Name == name && digest.Of(doc.Value) == doc.SHA256
+	whole := ended && dec.Decode(&s) == nil && s.Name == name && digest.Of(value) == s.SHA256
 	// The bytes are those that were written: if they do not fit v, another version wrote them.
-	return whole && json.Unmarshal(doc.Value, v) == nil, nil
+	return whole && json.Unmarshal(value, v) == nil, nil
 }
 
 func readFile(path string) ([]byte, error) {
@@ -70,8 +73,12 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(f)
-	return b, errors.Join(err, f.Close())
+	var b bytes.Buffer
+	if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
+		b.Grow(int(min(fi.Size(), 64<<20)) + bytes.MinRead)
+	}
+	_, err = b.ReadFrom(f)
+	return b.Bytes(), errors.Join(err, f.Close())
 }
 
 // GetRef reads the document of kind under key into v. One that is absent, damaged or not of

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
@@ -128,4 +129,101 @@ func (e *Entry) UnmarshalJSON(b []byte) error {
 	}
 	*e = Entry{Path: w.Path, Kind: w.Kind, Exec: w.Exec, Size: w.Size, Digest: w.Digest, Target: w.Target}
 	return nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes in one go, and any other form of it, or what is
+// none, by way of the entries.
+func (m *Manifest) UnmarshalJSON(b []byte) error {
+	if list, ok := parse(b); ok {
+		*m = list
+		return nil
+	}
+	var list []Entry
+	if err := json.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	*m = list
+	return nil
+}
+
+// parse reads the form that appendJSON gives to names without special characters. A plan reads
+// several manifests of tens of thousands of entries, and encoding/json takes most of its time.
+func parse(b []byte) (m Manifest, ok bool) {
+	if !utf8.Valid(b) {
+		return nil, false
+	}
+	c := cursor(b)
+	if !c.skip("[") {
+		return nil, false
+	}
+	m = make(Manifest, 0, strings.Count(string(c), `"kind":`))
+	if c == "]" {
+		return m, true
+	}
+	for {
+		var e Entry
+		if e.Path, ok = c.text(`{"path":"`); !ok || e.Path == "" {
+			return nil, false
+		}
+		kind, ok := c.text(`,"kind":"`)
+		if e.Kind = Kind(kind); !ok || e.Kind != File && e.Kind != Dir && e.Kind != Link {
+			return nil, false
+		}
+		e.Exec = c.skip(`,"exec":true`)
+		if c.skip(`,"size":`) {
+			n := strings.IndexAny(string(c), ",}")
+			if n < 0 {
+				return nil, false
+			}
+			var err error
+			// A sign, or a zero before other digits, is written by nobody here.
+			if e.Size, err = strconv.ParseInt(string(c[:n]), 10, 64); err != nil || c[0] < '1' || c[0] > '9' {
+				return nil, false
+			}
+			c = c[n:]
+		}
+		if sum, ok := c.text(`,"digest":"`); ok {
+			if hex.DecodedLen(len(sum)) != digest.Size {
+				return nil, false
+			}
+			if n, err := hex.Decode(e.Digest[:], []byte(sum)); err != nil || n != digest.Size {
+				return nil, false
+			}
+		}
+		e.Target, _ = c.text(`,"target":"`)
+		m = append(m, e)
+		switch {
+		case c == "}]":
+			return m, true
+		case !c.skip("},"):
+			return nil, false
+		}
+	}
+}
+
+// cursor is what is left of a text.
+type cursor string
+
+func (c *cursor) skip(s string) bool {
+	rest, ok := strings.CutPrefix(string(*c), s)
+	*c = cursor(rest)
+	return ok
+}
+
+// text reads a string without escapes after what stands before it, or nothing.
+func (c *cursor) text(before string) (string, bool) {
+	rest, ok := strings.CutPrefix(string(*c), before)
+	if !ok {
+		return "", false
+	}
+	for i := range len(rest) {
+		switch {
+		case rest[i] == '"':
+			*c = cursor(rest[i+1:])
+			return rest[:i], true
+		case rest[i] == '\\' || rest[i] < ' ':
+			return "", false
+		}
+	}
+	return "", false
 }

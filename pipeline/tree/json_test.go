@@ -124,6 +124,32 @@ func TestEntry_refusesAnotherDocument(t *testing.T) {
 	}
 }
 
+// However a manifest is written, it is read as its entries are.
+func FuzzManifest_readsAsItsEntries(f *testing.F) {
+	sum := digest.Of(nil).String()
+	for _, text := range []string{
+		`[]`, `null`, `[{"path":"a","kind":"dir"}]`, ` [ { "path" : "a" , "kind" : "dir" } ] `,
+		`[{"path":"a","kind":"file","exec":true,"size":12,"digest":"` + sum + `"},{"path":"b","kind":"link","target":"a"}]`,
+		`[{"path":"a","kind":"file","size":012}]`, `[{"path":"a","kind":"file","size":+1}]`, `[{"path":"a","kind":"file","digest":"` + sum[2:] + `"}]`,
+		`[{"path":"a","kind":"file","digest":""}]`, `[{"path":"a","kind":"file","digest":"sha256:` + sum + `"}]`,
+		`[{"path":"a","kind":"file","exec":false}]`, `[{"path":"a","kind":"file","exec":true,"path":"b"}]`, `[{"path":"\u00e9","kind":"dir"}]`,
+		"[{\"path\":\"\xff\",\"kind\":\"dir\"}]", `[{"path_bytes":"/w==","kind":"dir"}]`, `[{"path":"","kind":"dir"}]`, `[{"path":"a","kind":"dir"},]`, `[{"path":"a","kind":"dir"}`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var got tree.Manifest
+		var want []tree.Entry
+		gotErr, wantErr := json.Unmarshal(text, &got), json.Unmarshal(text, &want)
+		if (gotErr == nil) != (wantErr == nil) {
+			t.Fatalf("%s: manifest %v, entries %v", text, gotErr, wantErr)
+		}
+		if gotErr == nil && !cmp.Equal([]tree.Entry(got), want) {
+			t.Fatalf("%s (-entries +manifest):\n%s", text, cmp.Diff(want, []tree.Entry(got)))
+		}
+	})
+}
+
 // large is the tree of a large app: 40,000 files of ordinary names.
 func large() tree.Manifest {
 	var m tree.Manifest
