@@ -37,7 +37,7 @@ type SourceOptions struct {
 const ignoreFile = ".slugignore"
 
 // Source lists the source tree in dir: in a git checkout what git does not ignore, with the
-// content on disk; elsewhere every file. What the deny list and .slugignore keep out is
+// content on disk; elsewhere every file, and no directory for itself. What the deny list and .slugignore keep out is
 // returned apart, and so is a submodule that is not checked out. The diagnostics are faults
 // of .slugignore.
 func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, []tree.Withheld, plan.Git, diag.List, error) {
@@ -88,10 +88,13 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 			return src, f.done(list.absent), facts, faults, nil
 		}
 	}
-	src.Tree, err = tree.Scan(ctx, abs, tree.ScanOptions{Skip: f.skip})
+	all, err := tree.Scan(ctx, abs, tree.ScanOptions{Skip: f.skip})
 	if err != nil {
 		return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
 	}
+	// As in git, a directory is there for its files alone: one that is empty, or whose files
+	// are all left out, would make another slug than the checkout of the same files.
+	src.Tree = all.Filter(func(e tree.Entry) bool { return e.Kind != tree.Dir })
 	return src, f.done(nil), facts, faults, nil
 }
 

@@ -175,8 +175,33 @@ func TestSource_withoutGitIsEveryFile(t *testing.T) {
 	}
 	c.env["PATH"] = "" // git is not even looked for
 	got, _, git := c.source(observe.SourceOptions{})
-	same(t, "source", got, []string{"bin/", "bin/run*", "empty/", "web.js", "x.log"})
+	same(t, "source", got, []string{"bin/run*", "web.js", "x.log"})
 	same(t, "git", git, plan.Git{})
+}
+
+// A clone and an unpacked release of the same files make the same slug, and the same keys.
+func TestSource_ofACheckoutAndOfAPlainDirectoryAreEqual(t *testing.T) {
+	t.Parallel()
+	var trees []tree.Manifest
+	for _, git := range []bool{false, true} {
+		c := directory(t)
+		if git {
+			c = repository(t)
+		}
+		c.write("web.js", "bin/run*", "vendor/tool.tgz", "keys/id_rsa", "deep/er/x")
+		if err := os.MkdirAll(filepath.Join(c.dir, "empty", "er"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if git {
+			c.git("add", ".")
+		}
+		src, _, _, faults, err := observe.Source(t.Context(), c.dir, observe.SourceOptions{Env: c.env, Exclude: []string{"vendor/tool.tgz"}})
+		if err != nil || len(faults) > 0 {
+			t.Fatal(err, faults)
+		}
+		trees = append(trees, src.Tree)
+	}
+	same(t, "source", trees[0], trees[1])
 }
 
 func TestSource_leavesOutWhatAKilledRunLeft(t *testing.T) {
