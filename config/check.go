@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -147,16 +146,6 @@ func (l *loader) checkURL(p, name string) {
 // hasVariable tells whether a text has a ${ that is not escaped.
 func hasVariable(s string) bool {
 	return strings.Contains(strings.ReplaceAll(s, "$${", ""), "${")
-}
-
-var userinfo = regexp.MustCompile(`//[^/@\s]+@`)
-
-// hidePasswords takes credentials in URLs out of what is shown of the source.
-func (l *loader) hidePasswords() {
-	for i, d := range l.faults {
-		l.faults[i].Snippet = userinfo.ReplaceAllString(d.Snippet, "//***@")
-		l.faults[i].Message = userinfo.ReplaceAllString(d.Message, "//***@")
-	}
 }
 
 // inApp reports a path that does not stay in ./app.

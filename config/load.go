@@ -53,6 +53,12 @@ func Stacks() []string { return []string{"heroku-22", "heroku-24", "heroku-26"} 
 // ${} comes before validation, so that what a variable holds is held to the schema too.
 // It is replaced in values after parsing: what a variable holds is never read as YAML.
 func Load(in Source) (*File, diag.List) {
+	f, faults := load(in)
+	faults.Conceal()
+	return f, faults
+}
+
+func load(in Source) (*File, diag.List) {
 	root, faults := yamlnode.Parse(in.Path, in.Text)
 	if root == nil {
 		return nil, faults
@@ -87,7 +93,6 @@ func Load(in Source) (*File, diag.List) {
 			l.faults[i].Snippet = f.Snippet(d.Pos.Line)
 		}
 	}
-	l.hidePasswords()
 	if len(l.faults) > 0 {
 		return nil, l.faults
 	}

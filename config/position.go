@@ -41,7 +41,7 @@ func (f *File) diagnoseAt(pos diag.Pos, path, message, hint string) diag.Diagnos
 	d := diag.Diagnostic{Pos: pos, Path: path, Message: message, Hint: hint}
 	switch pos.File {
 	case f.path:
-		d.Snippet = lineOf(f.source, pos.Line)
+		d.Snippet = diag.Conceal(lineOf(f.source, pos.Line))
 	case Procfile:
 		d.Snippet = lineOf(f.procfile, pos.Line)
 	}

@@ -13,6 +13,12 @@ import (
 // Parse reads slug.lock and reports every fault of it, with positions. The file is nil
 // when there is a fault. file is only shown in positions.
 func Parse(file string, text []byte) (*File, diag.List) {
+	f, faults := parse(file, text)
+	faults.Conceal()
+	return f, faults
+}
+
+func parse(file string, text []byte) (*File, diag.List) {
 	root, faults := yamlnode.Parse(file, text)
 	if root == nil {
 		return nil, faults
