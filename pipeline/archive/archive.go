@@ -64,9 +64,6 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 	if err != nil {
 		return artifact.Slug{}, err
 	}
-	if members, err = slug.Arrange(members); err != nil {
-		return artifact.Slug{}, err
-	}
 	if err := early(members, step.Limit); err != nil {
 		return artifact.Slug{}, err
 	}

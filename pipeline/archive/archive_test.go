@@ -170,6 +170,10 @@ func TestRun_putsTheSlugIntoTheStoreAndRemembersIt(t *testing.T) {
 func TestRun_layoutAndSlugAgreeOnTheOrder(t *testing.T) {
 	t.Parallel()
 	src := source(t, map[string]string{"a/b": "1", "a.b": "2", "shared/x": "same", "node/extra": "3"})
+	if err := os.Symlink("/app/a/b", filepath.Join(src.Source.Dir, "shared/link")); err != nil {
+		t.Fatal(err)
+	}
+	src.Source = look(t, src.Source.Dir)
 	out := source(t, map[string]string{"node_modules/m/index.js": "4", "shared/x": "same"})
 	rt := source(t, map[string]string{"*bin/node": "5"})
 	in := artifact.Tree{

@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/slugfile/slugfile/config/diag"
@@ -36,7 +37,7 @@ func Check(in Inputs) diag.List {
 		for _, n := range nothing {
 			faults.Add(in.File.Diagnose(n.Origin+"."+n.Field, fmt.Sprintf("%q matches nothing in the source tree or among the outputs", n.Pattern), hintFor(in, n.Pattern)))
 		}
-		_, conflicts := merge(members)
+		_, conflicts := merge(slices.Clone(members))
 		for _, c := range conflicts {
 			faults.Add(in.File.Diagnose(c.Second, c.Error(), `use "exclude" or another "into" in one of them`))
 		}

@@ -57,6 +57,7 @@ func NewRecord(in Inputs, stack string, slug artifact.Slug, t artifact.Tree) Rec
 	}
 	members := layout(in.File.Files, t, nil).members
 	slices.SortFunc(members, func(a, b placed) int { return tree.Compare(a.Path, b.Path) })
+	r.Tree, r.Parts = make(tree.Manifest, 0, len(members)), make([]int, 0, len(members))
 	for _, m := range members {
 		r.Tree = append(r.Tree, m.Entry)
 		r.Parts = append(r.Parts, parts[m.part])

@@ -97,7 +97,11 @@ func (l laid) err() error {
 // that may be about them is allowed to select nothing.
 func layout(files []config.FileEntry, t artifact.Tree, later []string) laid {
 	var l laid
-	var all []placed
+	size := len(t.Source.Tree)
+	for _, o := range t.Outputs {
+		size += len(o.Tree)
+	}
+	all := make([]placed, 0, size)
 	for _, r := range t.Runtimes {
 		members, err := runtimeMembers(r)
 		if err != nil {
@@ -403,7 +407,8 @@ func fixedPrefix(pattern string) string {
 	return strings.Join(fixed, "/")
 }
 
-// merge puts the members into the order of the slug, adds parents and finds conflicts.
+// merge puts the members into the order of the slug, adds parents and finds conflicts. all is
+// used up: it may be large.
 func merge(all []placed) ([]placed, []*ConflictError) {
 	for i := range all {
 		// What leaves the app keeps its target here, and is refused when the slug is made.
@@ -418,7 +423,7 @@ func merge(all []placed) ([]placed, []*ConflictError) {
 	})
 	var conflicts []*ConflictError
 	at := make(map[string]int, len(all))
-	out := make([]placed, 0, len(all)+len(all)/4)
+	out := all[:0]
 	for _, m := range all {
 		if m.Path == "." {
 			continue // ./app itself is in every slug

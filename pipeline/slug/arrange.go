@@ -107,9 +107,9 @@ func unite(members []artifact.Member) ([]artifact.Member, error) {
 
 // addParents adds the directories that are not listed. The members are sorted by path.
 func addParents(members []artifact.Member) ([]artifact.Member, error) {
-	out := make([]artifact.Member, 0, len(members)+len(members)/8)
+	var out []artifact.Member  // none as long as no directory is missing, which is common
 	var open []artifact.Member // the directories that the last member is in, outermost first
-	for _, m := range members {
+	for k, m := range members {
 		for len(open) > 0 && !tree.Under(m.Path, open[len(open)-1].Path) {
 			open = open[:len(open)-1]
 		}
@@ -122,13 +122,21 @@ func addParents(members []artifact.Member) ([]artifact.Member, error) {
 		}
 		for i := len(top); i < len(m.Path); i++ {
 			if m.Path[i] == '/' {
+				if out == nil {
+					out = append(make([]artifact.Member, 0, len(members)+len(members)/8), members[:k]...)
+				}
 				dir := artifact.Member{Entry: tree.Entry{Path: m.Path[:i], Kind: tree.Dir}, Layer: m.Layer, Origin: m.Origin}
 				out = append(out, dir)
 				open = append(open, dir)
 			}
 		}
-		out = append(out, m)
+		if out != nil {
+			out = append(out, m)
+		}
 		open = append(open, m)
+	}
+	if out == nil {
+		return members, nil
 	}
 	return out, nil
 }

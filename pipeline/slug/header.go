@@ -2,7 +2,6 @@ package slug
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -110,7 +109,11 @@ func appendHeader(b []byte, kind byte, name, target string, mode, size, mtime in
 
 // octal fills a field with digits and a final NUL.
 func octal(field []byte, n int64) {
-	copy(field, fmt.Sprintf("%0*o\x00", len(field)-1, n))
+	last := len(field) - 1
+	field[last] = 0
+	for i := last - 1; i >= 0; i, n = i-1, n>>3 {
+		field[i] = '0' + byte(n&7)
+	}
 }
 
 // number is octal, or GNU's base 256 for what eleven digits cannot hold.

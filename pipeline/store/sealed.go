@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,9 +15,9 @@ import (
 	"github.com/slugfile/slugfile/pipeline/disk"
 )
 
-// seal is the first line of a document: the digest of what follows it, and the document's own
-// name, so that one which is torn, changed or moved is noticed. The second line is the
-// document, in JSON. It is not a part of the first: reading it would then take twice the time.
+// seal is the last line of a document: the digest of what stands before it, and the document's
+// own name, so that one which is torn, changed or moved is noticed. Before it is the document,
+// in JSON. It is not a part of the seal: large ones would be held and read twice.
 type seal struct {
 	Name   string        `json:"name"`
 	SHA256 digest.Digest `json:"sha256"`
@@ -24,23 +25,17 @@ type seal struct {
 
 // writeSealed writes v to a new file and flushes it.
 func (s *Store) writeSealed(path, name string, v any) (err error) {
-	value, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	head, err := json.Marshal(seal{Name: name, SHA256: digest.Of(value)})
-	if err != nil {
-		return err
-	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	for _, line := range [][]byte{head, value} {
-		if _, err := f.Write(append(line, '\n')); err != nil {
-			return err
-		}
+	h := digest.New()
+	if err := json.NewEncoder(io.MultiWriter(f, h)).Encode(v); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(f).Encode(seal{Name: name, SHA256: digest.Sum(h)}); err != nil {
+		return err
 	}
 	return s.syncFile(f)
 }
@@ -58,12 +53,11 @@ func readSealed(path, name string, v any) (ok bool, err error) {
 		}
 		return false, err
 	}
-	head, rest, _ := bytes.Cut(b, []byte{'\n'})
-	value, ended := bytes.CutSuffix(rest, []byte{'\n'})
+	b, ended := bytes.CutSuffix(b, []byte{'\n'})
+	at := bytes.LastIndexByte(b, '\n') + 1
+	value, last := b[:at], b[at:]
 	var s seal
-	dec := json.NewDecoder(bytes.NewReader(head))
-	dec.DisallowUnknownFields()
-	whole := ended && dec.Decode(&s) == nil && s.Name == name && digest.Of(value) == s.SHA256
+	whole := ended && json.Unmarshal(last, &s) == nil && s.Name == name && digest.Of(value) == s.SHA256
 	// The bytes are those that were written: if they do not fit v, another version wrote them.
 	return whole && json.Unmarshal(value, v) == nil, nil
 }
