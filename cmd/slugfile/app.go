@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/transport"
 )
 
@@ -65,9 +67,11 @@ func newApp(environ []string, s streams) (*App, error) {
 		return nil, err
 	}
 	redactor := transport.NewRedactor()
+	env := environment(environ)
+	hideProxies(redactor, env)
 	return &App{
 		In: s.In, Out: redactor.Writer(s.Out), Err: redactor.Writer(s.Err), Redactor: redactor,
-		Env:         environment(environ),
+		Env:         env,
 		Now:         time.Now,
 		Dir:         dir,
 		InTerminal:  isTerminal(s.In),
@@ -78,6 +82,22 @@ func newApp(environ []string, s streams) (*App, error) {
 		Redirected:  redirected(s.Out, s.Err),
 		flags:       globalFlags{Color: "auto"},
 	}, nil
+}
+
+// hideProxies keeps the passwords of proxies out of all output. The errors of others show a
+// proxy as it is written, and one that is not well formed in pieces.
+func hideProxies(r *transport.Redactor, env map[string]string) {
+	for name, value := range env {
+		if !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			continue
+		}
+		password := diag.Password(value)
+		r.Add(password)
+		r.Add(strings.FieldsFunc(password, func(c rune) bool { return strings.ContainsRune("/?#@:", c) })...)
+		if plain, err := url.PathUnescape(password); err == nil {
+			r.Add(plain)
+		}
+	}
 }
 
 // environment turns "K=V" into a map; the last of two equal names wins, as in os/exec.

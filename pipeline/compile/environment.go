@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/plan"
 )
@@ -46,6 +47,10 @@ func (r *run) environment(p *place, step plan.Step, seen []artifact.Runtime) (en
 			if password, ok := u.User.Password(); ok {
 				secrets = append(secrets, password)
 			}
+		}
+		// As it is written, which may be no address at all.
+		if password := diag.Password(value); password != "" {
+			secrets = append(secrets, password)
 		}
 	}
 	for name, value := range step.Env {

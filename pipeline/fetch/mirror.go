@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"github.com/slugfile/slugfile/config/diag"
 )
 
 // Mirror sends requests for one origin, or a part of it, to another place.
@@ -15,10 +17,14 @@ type Mirror struct {
 
 // ParseMirror reads "PREFIX=PREFIX", the form of the flag --mirror.
 func ParseMirror(s string) (Mirror, error) {
-	fail := func(why string) (Mirror, error) {
-		return Mirror{}, fmt.Errorf("mirror %q: %s; write it as https://nodejs.org/dist=http://127.0.0.1:8080/node", s, why)
-	}
 	cut := -1
+	fail := func(why string) (Mirror, error) {
+		shown := diag.Conceal(s)
+		if cut >= 0 {
+			shown = diag.Conceal(s[:cut]) + "=" + diag.Conceal(s[cut+1:])
+		}
+		return Mirror{}, fmt.Errorf("mirror %q: %s; write it as https://nodejs.org/dist=http://127.0.0.1:8080/node", shown, why)
+	}
 	for _, scheme := range []string{"=https://", "=http://", "=file:"} {
 		if i := strings.Index(s, scheme); i >= 0 && (cut < 0 || i < cut) {
 			cut = i

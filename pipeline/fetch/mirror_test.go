@@ -43,6 +43,18 @@ func TestParseMirror_takesTwoPrefixes(t *testing.T) {
 	}
 }
 
+func TestParseMirror_showsNoCredential(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{
+		"https://a/=https://user:canary@b/", "https://a/=https://user:x/canary@b/", "https://user:canary@a/=https://b/",
+		"https://user:canary@a/", "https://a/=http://b/?key=canary",
+	} {
+		if _, err := fetch.ParseMirror(s); err == nil || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "mirror \"https://") {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+}
+
 func TestRun_longestMirrorPrefixWins(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, 1000)

@@ -15,8 +15,11 @@ import (
 // output unreadable and tell more than it hides.
 const shortest = 4
 
+// shortestLine is the length from which a line of a longer value is looked for by itself.
+const shortestLine = 12
+
 // Redactor replaces known secret values by "***" in text. It finds a value as it is, escaped
-// for a URL or for JSON, and in base64 at any place of a longer text, which covers the Basic scheme with
+// for a URL or for JSON, each longer line of it by itself, and in base64 at any place of a longer text, which covers the Basic scheme with
 // any user name. It is safe for use by several goroutines.
 type Redactor struct {
 	mu       sync.RWMutex
@@ -39,7 +42,14 @@ func (r *Redactor) Add(secrets ...string) {
 		if len(s) < shortest {
 			continue
 		}
-		for _, form := range forms(s) {
+		list := forms(s)
+		// A key of several lines may be printed in part, or with other line ends.
+		for line := range strings.Lines(s) {
+			if line = strings.TrimSpace(line); len(line) >= shortestLine && len(line) < len(s) {
+				list = append(list, forms(line)...)
+			}
+		}
+		for _, form := range list {
 			r.patterns = append(r.patterns, []byte(form))
 			r.first[form[0]] = true
 		}

@@ -49,6 +49,17 @@ func TestRedactor_findsEveryFormOfAValue(t *testing.T) {
 	}
 }
 
+func TestRedactor_findsTheLinesOfAKey(t *testing.T) {
+	t.Parallel()
+	r := transport.NewRedactor("-----BEGIN KEY-----\nMIIEowIBAAKCAQEA1\r\nx==\n-----END KEY-----\n")
+	if got := r.String("line 2: MIIEowIBAAKCAQEA1\r\n"); got != "line 2: ***\r\n" {
+		t.Errorf("%q", got)
+	}
+	if got := r.String("x=="); got != "x==" {
+		t.Errorf("%q: a short line is hidden everywhere", got)
+	}
+}
+
 func TestRedactWriter_findsAValueSplitAnywhere(t *testing.T) {
 	t.Parallel()
 	text := "one " + token + " two HRKU-not three " + token + token[:6]
