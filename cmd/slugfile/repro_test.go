@@ -344,3 +344,23 @@ func slugListing(t testing.TB, b []byte) map[string]string {
 	}
 	return list
 }
+
+// slugFiles is the content of every file of a slug.
+func slugFiles(t testing.TB, file string) map[string]string {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	list := map[string]string{}
+	err = slugformat.Read(f, func(h *tar.Header, body io.Reader) error {
+		b, err := io.ReadAll(body)
+		list[h.Name] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
