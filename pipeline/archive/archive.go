@@ -37,9 +37,6 @@ type Stage struct {
 // subject names the task in events.
 const subject = "slug"
 
-// progressEvery keeps events to a few a second.
-const progressEvery = 200 * time.Millisecond
-
 // Run writes the slug into the store and returns it with its tree. A slug over the limit is
 // a *TooLargeError, a file that is not what the plan saw a *slug.ChangedError, and two entries
 // that want one path a *plan.ConflictError; in each case nothing is stored.
@@ -111,17 +108,14 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 func (s *Stage) writer(step plan.Archive, members []artifact.Member, sink event.Sink) func(context.Context, io.Writer) (slug.Result, error) {
 	masked := map[string]bool{}
 	return func(ctx context.Context, w io.Writer) (slug.Result, error) {
-		var last time.Time
+		tell := event.Thin(sink, event.Archive, subject)
 		var done, total int64
 		lim := &limited{w: w, limit: step.Limit}
 		result, err := slug.Write(ctx, lim, members, slug.Options{
 			Level: step.Level, Epoch: step.Epoch, Workers: s.Workers,
 			Progress: func(d, t int64) {
 				done, total = d, t
-				if now := time.Now(); d == t || now.Sub(last) >= progressEvery {
-					last = now
-					sink.Emit(event.Progress{Stage: event.Archive, Subject: subject, Done: d, Total: t})
-				}
+				tell(d, t)
 			},
 			Masked: func(m artifact.Member, mode fs.FileMode) {
 				if masked[m.Path] {

@@ -20,6 +20,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/store"
@@ -63,24 +64,10 @@ func newStage(t *testing.T) (*archive.Stage, *recorder) {
 	return &archive.Stage{Store: st, Sink: r}, r
 }
 
-// source makes a source tree of files; names with a "*" in front are executable.
+// source makes a source tree of files, as pipetest.Files does.
 func source(t *testing.T, files map[string]string) artifact.Tree {
 	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		mode := fs.FileMode(0o644)
-		if rest, ok := strings.CutPrefix(name, "*"); ok {
-			name, mode = rest, 0o755
-		}
-		at := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(at, []byte(content), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return artifact.Tree{Source: look(t, root)}
+	return artifact.Tree{Source: look(t, pipetest.Files(t, files))}
 }
 
 func look(t *testing.T, root string) artifact.Source {

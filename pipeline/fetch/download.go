@@ -271,7 +271,7 @@ func (d *download) copy(resp *http.Response, where string) error {
 	body := transport.IdleReader(resp.Body, d.o.Idle, d.o.MinRate, d.o.RateSpan)
 	defer body.Close()
 	limit := d.limit(d.size)
-	r := &progressReader{r: io.LimitReader(body, limit-d.in.Size()+1), t: d.task, done: d.in.Size(), total: max(d.total, d.size)}
+	r := &progressReader{r: io.LimitReader(body, limit-d.in.Size()+1), tell: d.progress(), done: d.in.Size(), total: max(d.total, d.size)}
 	_, err := io.Copy(writerOnly{d.in}, r)
 	switch {
 	case d.in.Size() > limit && d.size >= 0:

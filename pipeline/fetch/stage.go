@@ -120,7 +120,6 @@ type task struct {
 	client *client
 	name   string
 	start  time.Time
-	tick   time.Time // of the last Progress
 }
 
 func (t *task) emit(e event.Event) {
@@ -144,12 +143,8 @@ func (t *task) failed(outer, inner context.Context, err error) {
 	t.emit(event.TaskFailed{Stage: event.Fetch, Subject: t.name, Error: text, Elapsed: time.Since(t.start)})
 }
 
-func (t *task) progress(done, total int64) {
-	const every = 250 * time.Millisecond
-	if now := time.Now(); now.Sub(t.tick) >= every {
-		t.tick = now
-		t.emit(event.Progress{Stage: event.Fetch, Subject: t.name, Done: done, Total: max(0, total)})
-	}
+func (t *task) progress() func(done, total int64) {
+	return event.Thin(event.Func(t.emit), event.Fetch, t.name)
 }
 
 func (t *task) subject() string { return "runtime " + t.name }
@@ -309,7 +304,7 @@ func (t *task) ingestFile(ctx context.Context, path string, want digest.Digest, 
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	limit := t.limit(size)
-	counted := &progressReader{r: &ctxReader{ctx: ctx, r: io.LimitReader(f, limit+1)}, t: t, total: size}
+	counted := &progressReader{r: &ctxReader{ctx: ctx, r: io.LimitReader(f, limit+1)}, tell: t.progress(), total: size}
 	if _, err := io.Copy(in, counted); err != nil {
 		return d, 0, fmt.Errorf("%s: copy %s: %w", t.subject(), path, err)
 	}
@@ -383,14 +378,14 @@ func (r *ctxReader) Read(p []byte) (int, error) {
 
 type progressReader struct {
 	r           io.Reader
-	t           *task
+	tell        func(done, total int64)
 	done, total int64
 }
 
 func (r *progressReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	r.done += int64(n)
-	r.t.progress(r.done, r.total)
+	r.tell(r.done, r.total)
 	return n, err
 }
 

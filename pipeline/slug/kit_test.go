@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -48,40 +48,6 @@ func run(t testing.TB, name string, args ...string) []byte {
 		t.Fatalf("%s %q: %v\n%s", name, args, err, stderr.Bytes())
 	}
 	return out
-}
-
-// write makes files below a fresh directory: "name" with its content, "name/" a directory,
-// "name -> target" a link, and a "*" in front makes a file executable.
-func write(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		mode := fs.FileMode(0o644)
-		if rest, ok := strings.CutPrefix(name, "*"); ok {
-			name, mode = rest, 0o755
-		}
-		name, target, link := strings.Cut(name, " -> ")
-		at := root + "/" + name
-		if strings.HasSuffix(name, "/") {
-			if err := os.MkdirAll(at, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if link {
-			err = os.Symlink(target, at)
-		} else {
-			err = os.WriteFile(at, []byte(content), mode)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
 }
 
 func scan(t testing.TB, root string) tree.Manifest {
@@ -172,9 +138,9 @@ func listing(t testing.TB, b []byte) string {
 func layered(t testing.TB) []artifact.Member {
 	t.Helper()
 	long := strings.Repeat("directory-", 9)
-	node := write(t, map[string]string{"*node/bin/node": "\x7fELF runtime", "node/lib/README": "shared"})
-	out := write(t, map[string]string{"node_modules/a/index.js": "module.exports = 1\n", "public/app.css": "body {}\n"})
-	src := write(t, map[string]string{
+	node := pipetest.Files(t, map[string]string{"*node/bin/node": "\x7fELF runtime", "node/lib/README": "shared"})
+	out := pipetest.Files(t, map[string]string{"node_modules/a/index.js": "module.exports = 1\n", "public/app.css": "body {}\n"})
+	src := pipetest.Files(t, map[string]string{
 		"web.js": "require('a')\n", "*bin/start": "#!/bin/sh\n", "node/lib/README": "shared", "node/extra": "",
 		"empty/": "", "public/logo.svg": "<svg/>", "current -> bin/start": "", "dangling -> nowhere/at/all": "", "up/here -> ../web.js": "",
 		long + "/" + long + "/file": "deep", "far -> " + long + "/" + long + "/file": "",

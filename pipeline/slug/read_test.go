@@ -18,6 +18,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/tree"
 	"github.com/slugfile/slugfile/pipeline/unpack"
@@ -85,7 +86,7 @@ func TestRead_acceptsForeignSlugs(t *testing.T) {
 func TestRead_acceptsTheArticlesOwnArchive(t *testing.T) {
 	t.Parallel()
 	gnu := tool(t, "tar")
-	root := write(t, map[string]string{"app/web.js": "x", "*app/node/bin/node": "y", "app/l -> web.js": ""})
+	root := pipetest.Files(t, map[string]string{"app/web.js": "x", "*app/node/bin/node": "y", "app/l -> web.js": ""})
 	name := filepath.Join(t.TempDir(), "slug.tgz")
 	run(t, gnu, "czf", name, "-C", root, "./app")
 	f, err := os.Open(name)
@@ -277,7 +278,7 @@ func TestWrite_dynosUnpackEveryName(t *testing.T) {
 		t.Skip("names are bytes on Linux only")
 	}
 	deep := strings.Repeat("d/", 100)
-	root := write(t, map[string]string{
+	root := pipetest.Files(t, map[string]string{
 		`back\slash`: "1", "new\nline": "2", "esc\x1b[2J": "3", "bad\xff\xfe": "4", "-rf": "5", "trailing ": "6", "a:b": "7", "é": "8", "e\u0301": "9",
 		strings.Repeat("n", 255): "10", deep + "leaf": "11", `c:\windows`: "12", "tab\t/x": "13", `"quoted"`: "14", "star*": "15",
 		`to back -> back\slash`: "", "to bad\xff -> bad\xff\xfe": "", deep + `up -> ../up\`: "",

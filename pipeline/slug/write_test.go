@@ -26,6 +26,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -137,7 +138,7 @@ func oddNames() map[string]string {
 func TestWrite_gnuTarListsOddNamesTheSame(t *testing.T) {
 	t.Parallel()
 	gnu := tool(t, "tar")
-	ms := members(t, write(t, oddNames()), artifact.LayerSource)
+	ms := members(t, pipetest.Files(t, oddNames()), artifact.LayerSource)
 	b := pack(t, ms, slug.Options{})
 	want := "./app/\n"
 	arranged, err := slug.Arrange(ms)
@@ -171,7 +172,7 @@ with tarfile.open(sys.argv[1], "r:gz") as t:
 		noise[i] = byte(random.Uint32())
 	}
 	big := inline("zbig/noise", string(noise), artifact.LayerSource)
-	odd := members(t, write(t, oddNames()), artifact.LayerSource)
+	odd := members(t, pipetest.Files(t, oddNames()), artifact.LayerSource)
 	for what, ms := range map[string][]artifact.Member{"layers": append(layered(t), big), "odd names": odd, "nothing": nil} {
 		for _, level := range []string{slug.LevelDefault, slug.LevelFast} {
 			b := pack(t, ms, slug.Options{Level: level})
@@ -241,7 +242,7 @@ func varied(t testing.TB) string {
 	files["assets/twice.bin"] = text(512<<10 + 1)
 	files["assets/zeros.bin"] = strings.Repeat("\x00", 1_100_000)
 	files["*bin/run"] = text(600_000)
-	return write(t, files)
+	return pipetest.Files(t, files)
 }
 
 func TestWrite_bytesDependOnTheMembersAlone(t *testing.T) {
@@ -316,11 +317,11 @@ func TestWrite_timeAndLevelAreInTheBytes(t *testing.T) {
 
 func TestWrite_hardLinksBecomeCopies(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{"a": "content"})
+	root := pipetest.Files(t, map[string]string{"a": "content"})
 	if err := os.Link(filepath.Join(root, "a"), filepath.Join(root, "b")); err != nil {
 		t.Fatal(err)
 	}
-	copies := write(t, map[string]string{"a": "content", "b": "content"})
+	copies := pipetest.Files(t, map[string]string{"a": "content", "b": "content"})
 	if !bytes.Equal(pack(t, members(t, root, 0), slug.Options{}), pack(t, members(t, copies, 0), slug.Options{})) {
 		t.Error("a hard link is not packed like a copy")
 	}
@@ -401,7 +402,7 @@ func TestWrite_aFileThatMovesIsNamed(t *testing.T) {
 			return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o644))
 		},
 	} {
-		root := write(t, map[string]string{"dir/file": "planned", "z": "after"})
+		root := pipetest.Files(t, map[string]string{"dir/file": "planned", "z": "after"})
 		ms := members(t, root, artifact.LayerSource)
 		name := root + "/dir/file"
 		if err := change(name); err != nil {
@@ -417,7 +418,7 @@ func TestWrite_aFileThatMovesIsNamed(t *testing.T) {
 
 func TestWrite_neverMixesTwoStatesOfAFile(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{"f": strings.Repeat("a", 1<<20)})
+	root := pipetest.Files(t, map[string]string{"f": strings.Repeat("a", 1<<20)})
 	ms := members(t, root, artifact.LayerSource)
 	name := root + "/f"
 	stop, done := make(chan struct{}), make(chan error)
@@ -468,7 +469,7 @@ func TestWrite_neverMixesTwoStatesOfAFile(t *testing.T) {
 
 func TestWrite_tellsOfMaskedBits(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{"*su": "x", "*plain": "y"})
+	root := pipetest.Files(t, map[string]string{"*su": "x", "*plain": "y"})
 	if err := os.Chmod(root+"/su", 0o4755|fs.ModeSetuid); err != nil {
 		t.Fatal(err)
 	}

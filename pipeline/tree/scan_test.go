@@ -13,42 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
-
-// write makes files below a fresh directory: "name" with its content, "name/" a directory,
-// "name -> target" a link, and a "*" in front makes a file executable.
-func write(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, content := range files {
-		mode := fs.FileMode(0o644)
-		if rest, ok := strings.CutPrefix(name, "*"); ok {
-			name, mode = rest, 0o755
-		}
-		name, target, link := strings.Cut(name, " -> ")
-		at := filepath.Join(root, name)
-		if strings.HasSuffix(name, "/") {
-			if err := os.MkdirAll(at, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if link {
-			err = os.Symlink(target, at)
-		} else {
-			err = os.WriteFile(at, []byte(content), mode)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
 
 func file(path, content string) tree.Entry {
 	return tree.Entry{Path: path, Kind: tree.File, Size: int64(len(content)), Digest: digest.Of([]byte(content))}
@@ -65,7 +32,7 @@ func scan(t testing.TB, root string) tree.Manifest {
 
 func TestScan_listsEverythingInOrderAndFollowsNothing(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{
+	root := pipetest.Files(t, map[string]string{
 		"a/b":                 "one",
 		"a.b":                 "two",
 		"*bin/run":            "three",
@@ -105,7 +72,7 @@ func TestScan_listsEverythingInOrderAndFollowsNothing(t *testing.T) {
 
 func TestScan_asksSkipBeforeItLooksInside(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{"keep/x": "", "drop/y": "", "drop.txt": "", "z": ""})
+	root := pipetest.Files(t, map[string]string{"keep/x": "", "drop/y": "", "drop.txt": "", "z": ""})
 	var asked []string
 	m, err := tree.Scan(context.Background(), root, tree.ScanOptions{
 		Skip: func(rel string, isDir bool) bool {
@@ -137,7 +104,7 @@ func TestScan_keepsOddNames(t *testing.T) {
 	for _, n := range names {
 		files["./"+n] = n
 	}
-	m := scan(t, write(t, files))
+	m := scan(t, pipetest.Files(t, files))
 	if len(m) != len(names) {
 		t.Fatalf("%d entries, want %d", len(m), len(names))
 	}
@@ -154,7 +121,7 @@ func TestScan_namesTheFileThatCannotBeRead(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("root reads every file")
 	}
-	root := write(t, map[string]string{"dir/secret": "x"})
+	root := pipetest.Files(t, map[string]string{"dir/secret": "x"})
 	if err := os.Chmod(filepath.Join(root, "dir/secret"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -169,14 +136,14 @@ func TestScan_stopsWhenTheContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	why := errors.New("enough")
 	cancel(why)
-	if _, err := tree.Scan(ctx, write(t, map[string]string{"a": ""}), tree.ScanOptions{}); !errors.Is(err, why) {
+	if _, err := tree.Scan(ctx, pipetest.Files(t, map[string]string{"a": ""}), tree.ScanOptions{}); !errors.Is(err, why) {
 		t.Errorf("error is %v", err)
 	}
 }
 
 func TestScan_noticesAFileThatChangesWhileItIsRead(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{"f": strings.Repeat("x", 1<<20)})
+	root := pipetest.Files(t, map[string]string{"f": strings.Repeat("x", 1<<20)})
 	name := filepath.Join(root, "f")
 	changed := 0
 	for range 200 {
@@ -228,7 +195,7 @@ func TestScan_noticesAFileThatChangesWhileItIsRead(t *testing.T) {
 
 func TestScanPaths_takesTheListAndNothingElse(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{"a/b": "1", "a/c": "2", "d": "3", "sub/x": "4", "l -> a": ""})
+	root := pipetest.Files(t, map[string]string{"a/b": "1", "a/c": "2", "d": "3", "sub/x": "4", "l -> a": ""})
 	m, err := tree.ScanPaths(context.Background(), root,
 		[]string{"sub/", "d", "a/b", "d", "gone", "a/gone", "d/below", "l", "l/b", "gone/too"}, tree.ScanOptions{})
 	if err != nil {
@@ -261,7 +228,7 @@ func TestScanPaths_takesTheListAndNothingElse(t *testing.T) {
 
 func TestCopy_makesAnEqualTreeOfItsOwn(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{
+	root := pipetest.Files(t, map[string]string{
 		"a/b": "one", "*run": "two", "empty/": "", "l -> a/b": "", "into -> a": "", "big": strings.Repeat("b", 1<<20),
 	})
 	if err := os.Link(filepath.Join(root, "a/b"), filepath.Join(root, "hard")); err != nil {
@@ -297,7 +264,7 @@ func TestCopy_makesAnEqualTreeOfItsOwn(t *testing.T) {
 
 func TestCopy_refusesOtherBytesAndOtherPlaces(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{"f": "planned", "g -> f": ""})
+	root := pipetest.Files(t, map[string]string{"f": "planned", "g -> f": ""})
 	for name, m := range map[string]tree.Manifest{
 		"other content": {file("f", "Planned")},
 		"shorter":       {file("f", "plan")},
@@ -341,7 +308,7 @@ func BenchmarkScan(b *testing.B) {
 	for i := range 2000 {
 		files[fmt.Sprintf("d%02d/f%04d", i%50, i)] = strings.Repeat("content ", i%500)
 	}
-	root := write(b, files)
+	root := pipetest.Files(b, files)
 	b.ReportAllocs()
 	for b.Loop() {
 		if len(scan(b, root)) != 2050 {

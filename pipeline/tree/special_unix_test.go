@@ -14,13 +14,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
 func TestMove_takesFilesThatHaveNoOtherName(t *testing.T) {
 	t.Parallel()
 	cache := t.TempDir()
-	root := write(t, map[string]string{"a/b": "one", "*run": "two", "empty/": "", "l -> a/b": "", "secret": "3", "left": "4"})
+	root := pipetest.Files(t, map[string]string{"a/b": "one", "*run": "two", "empty/": "", "l -> a/b": "", "secret": "3", "left": "4"})
 	for _, err := range []error{
 		os.Link(filepath.Join(root, "a/b"), filepath.Join(cache, "package")),
 		os.Chmod(filepath.Join(root, "run"), 0o4711), os.Chmod(filepath.Join(root, "secret"), 0o600),
@@ -115,7 +116,7 @@ func TestScan_refusesADevice(t *testing.T) {
 
 func TestOpen_doesNotFollowAndDoesNotWait(t *testing.T) {
 	t.Parallel()
-	root := write(t, map[string]string{"f": "x", "l -> f": ""})
+	root := pipetest.Files(t, map[string]string{"f": "x", "l -> f": ""})
 	if f, err := tree.Open(filepath.Join(root, "l")); err == nil {
 		f.Close()
 		t.Error("a link was opened")

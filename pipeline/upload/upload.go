@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
@@ -41,9 +40,6 @@ const subject = "slug"
 
 // maxSlugs is the first slug and two more, for upload addresses that expired.
 const maxSlugs = 3
-
-// progressEvery keeps events at a few a second.
-const progressEvery = 200 * time.Millisecond
 
 // Run makes the app if it has to be made, and returns a slug that the platform has and that
 // was verified. Bytes that arrived otherwise than they were sent are a *VerifyError.
@@ -99,7 +95,8 @@ func (s *Stage) run(ctx context.Context, step plan.Upload, slug artifact.Slug) (
 			return "", err
 		}
 		sum := &md5Reader{r: f}
-		err = s.Platform.PutBlob(ctx, made.Blob, sum, slug.Size, s.progress(slug.Size))
+		tell := event.Thin(event.Func(s.emit), event.Upload, subject)
+		err = s.Platform.PutBlob(ctx, made.Blob, sum, slug.Size, func(done int64) { tell(done, slug.Size) })
 		if errors.Is(err, platform.ErrBlobExpired) && n < maxSlugs {
 			s.emit(event.Retry{Stage: event.Upload, Subject: subject, Attempt: n, Error: platform.ErrBlobExpired.Error() + "; another slug is allocated"})
 			continue
@@ -148,22 +145,6 @@ func (s *Stage) createApp(ctx context.Context, in platform.AppCreate) (string, e
 		if sleepErr := transport.Sleep(ctx, wait); sleepErr != nil {
 			return "", fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
-	}
-}
-
-// progress thins the calls of PutBlob out. The first and the last always pass.
-func (s *Stage) progress(total int64) func(int64) {
-	var mu sync.Mutex
-	var last time.Time
-	return func(done int64) {
-		mu.Lock()
-		defer mu.Unlock()
-		now := time.Now()
-		if done != 0 && done != total && now.Sub(last) < progressEvery {
-			return
-		}
-		last = now
-		s.emit(event.Progress{Stage: event.Upload, Subject: subject, Done: done, Total: total})
 	}
 }
 
