@@ -97,8 +97,8 @@ func (a *App) inputs(ctx context.Context, p *project, outputs []string) (plan.In
 		}
 	}
 	roots := []string{p.Dir}
-	if real, err := filepath.EvalSymlinks(p.Dir); err == nil && real != p.Dir {
-		roots = append(roots, real)
+	if resolved, err := filepath.EvalSymlinks(p.Dir); err == nil && resolved != p.Dir {
+		roots = append(roots, resolved)
 	}
 	for _, out := range append(outputs, a.Redirected...) {
 		for _, root := range roots {

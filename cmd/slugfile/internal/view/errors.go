@@ -47,7 +47,7 @@ func Error(w io.Writer, err error, o ErrorOptions) error {
 			b.WriteString("    " + cleanOutput(l, s) + "\n")
 		}
 	}
-	if lines := Output(err); len(lines) > 0 && !(o.Shown && errors.As(err, new(*release.FailedError))) {
+	if lines := Output(err); len(lines) > 0 && (!o.Shown || !errors.As(err, new(*release.FailedError))) {
 		b.WriteString("    last output:\n")
 		for _, l := range lines {
 			b.WriteString("        " + cleanOutput(l, s) + "\n")
