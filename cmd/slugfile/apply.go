@@ -37,6 +37,11 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	}
 	defer func() { err = firstError(err, conn.close(ctx)) }()
 
+	unlock, err := s.lockApp(ctx, conn)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	p, err := s.plan(ctx, conn)
 	if err != nil {
 		return err
@@ -61,6 +66,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return err
 	}
+	unlock() // others need not wait while this one boots, or stays
 	if conn.local {
 		if err := conn.awaitWeb(ctx, p.App); err != nil {
 			return err

@@ -64,7 +64,7 @@ type fetchFlags struct {
 
 // lockFlag says how long to wait for others.
 type lockFlag struct {
-	LockTimeout time.Duration `placeholder:"TIME" variable:"SLUGFILE_LOCK_TIMEOUT" help:"How long to wait for another slugfile that runs the same step, such as 30s or 5m. Default: as long as it takes."`
+	LockTimeout time.Duration `placeholder:"TIME" variable:"SLUGFILE_LOCK_TIMEOUT" help:"How long to wait for another slugfile at the same app or step, such as 30s or 5m. Default: as long as it takes."`
 }
 
 // platformFlags choose the platform.

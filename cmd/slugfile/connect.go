@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 // connection is a platform that can be used.
 type connection struct {
 	platform platform.Platform
+	// api is the base address of the platform.
+	api string
 	// local is set for the embedded platform.
 	local bool
 	// info is where the embedded platform runs.
@@ -32,7 +35,7 @@ type connection struct {
 func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, sink event.Sink) (*connection, error) {
 	if !f.Local {
 		client, err := a.herokuClient(ctx, f.API, sink)
-		return &connection{platform: client}, err
+		return &connection{platform: client, api: cmp.Or(f.API, heroku.DefaultURL)}, err
 	}
 	dir, err := a.platformDir("")
 	if err != nil {
@@ -50,7 +53,7 @@ func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, sin
 		}
 		info = c.own.Info()
 	}
-	c.info = info
+	c.info, c.api = info, info.API
 	a.Redactor.Add(info.Token.Reveal())
 	c.platform = heroku.New(a.herokuOptions(info.API, info.Token, sink))
 	return c, nil

@@ -36,7 +36,7 @@ var only = map[string][]string{
 	"github.com/vbauerster/mpb/v8":               {"cmd/slugfile/internal/view"},
 	"github.com/bmatcuk/doublestar/v4":           {"pipeline/tree", "config"},
 	"github.com/ulikunitz/xz":                    {"pipeline/unpack"},
-	"github.com/gofrs/flock":                     {"pipeline/store", "pipeline/compile", "pipeline/platform/local"},
+	"github.com/gofrs/flock":                     {"pipeline/store", "pipeline/compile", "pipeline/release", "pipeline/platform/local"},
 	"go.etcd.io/bbolt":                           {"pipeline/platform/local"},
 	"github.com/sebdah/goldie/v2":                {"pipeline/pipetest"},
 	"github.com/oklog/ulid/v2":                   {"pipeline/release"},

@@ -15,6 +15,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline"
 	"github.com/slugfile/slugfile/pipeline/archive"
 	"github.com/slugfile/slugfile/pipeline/compile"
+	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/fetch"
 	"github.com/slugfile/slugfile/pipeline/observe"
@@ -158,6 +159,28 @@ func (s *session) plan(ctx context.Context, c *connection) (plan.Plan, error) {
 		return plan.Plan{}, err
 	}
 	return plan.Build(s.inputs, seen), nil
+}
+
+// lockApp makes two applies of one app on this machine come one after the other.
+func (s *session) lockApp(ctx context.Context, c *connection) (unlock func(), err error) {
+	if s.name == "" {
+		return func() {}, nil // plan says what is wrong
+	}
+	// The app's id would be better, but an app that is not there yet has none.
+	key := digest.Of([]byte(c.api + " " + s.name)).String()[:32]
+	unlock, err = release.Lock(ctx, filepath.Join(s.dirs.State, "apps", key, "lock"), release.LockOptions{
+		Timeout: s.lockTimeout,
+		Waiting: func(holder string) {
+			s.view.Emit(event.Warning{Stage: event.Release, Subject: s.name, Message: holder + " applies to this app; waiting for it to end"})
+		},
+	})
+	if is[*release.BusyError](err) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, &dirError{err, "locks", "XDG_STATE_HOME"}
+	}
+	return unlock, nil
 }
 
 // problems is the error of a plan that must not be carried out.

@@ -1,0 +1,219 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/slugfile/slugfile/pipeline/platform/local"
+)
+
+// TestFaultRace_twoAppliesAtOnceMakeOneRelease starts two applies of one directory at once, in
+// one world, over and over. One of them releases; the other waits for it, and then finds nothing
+// to do.
+func TestFaultRace_twoAppliesAtOnceMakeOneRelease(t *testing.T) {
+	t.Parallel()
+	rounds := 6
+	if long {
+		rounds = 100
+	}
+	r := newRig(t)
+	r.step(t, packStep)
+	rnd := random(t, 300)
+	for n := range rounds {
+		r.change(t, fmt.Sprint("change ", n))
+		if rnd.IntN(2) == 0 {
+			r.dropCache(t)
+		}
+		r.forget(nil)
+		a, b := r.start(t, applyArgs...), r.start(t, applyArgs...)
+		r.oneWins(t, a.wait(t, 6*promptly), b.wait(t, 6*promptly))
+		if t.Failed() {
+			t.Fatalf("round %d", n)
+		}
+	}
+}
+
+// oneWins holds the results of two applies of the same slug to what may come of them.
+func (r *rig) oneWins(t testing.TB, results ...result) {
+	t.Helper()
+	released := 0
+	for _, got := range results {
+		switch {
+		case got.Code == exitDone && strings.Contains(got.Out, `"changed":true}`):
+			released++
+		case got.Code == exitDone:
+		default:
+			t.Errorf("exit code %d\n%s", got.Code, got.Err)
+		}
+	}
+	if made := len(r.releases(t)) - r.base; made != 1 || released != 1 {
+		t.Errorf("%d releases were made, and %d runs say so\n%s\n%s", made, released, results[0].Err, results[1].Err)
+	}
+	r.converges(t, results...)
+}
+
+// TestFaultRace_planBecomesStale holds one apply before each of its calls that change
+// something, while another machine releases, which no lock of this one keeps from it. The first one must
+// not win: its plan was made against a release that is no longer live.
+func TestFaultRace_planBecomesStale(t *testing.T) {
+	t.Parallel()
+	type held struct {
+		at    call
+		other bool // the other apply has another slug
+	}
+	var cases []held
+	for _, c := range []call{{postSlugs, 1}, {putBlob, 1}, {"GET blob", 1}, {getReleases, 2}} {
+		cases = append(cases, held{c, false}, held{c, true})
+	}
+	each(t, cases, func(c held) string {
+		return strings.NewReplacer("/", ".", "*", "x").Replace(fmt.Sprintf("%s %d other=%t", c.at.What, c.at.N, c.other))
+	}, func(t *testing.T, c held) {
+		r := newRig(t)
+		r.apply(t, r.dir, applyArgs...)
+		r.base = 1
+		r.change(t, "mine")
+		g := newGate(t, nil)
+		var once bool
+		r.hold(func(_ *http.Request, got call) *local.Fault {
+			if got == c.at && !once {
+				once = true
+				return g.pass()
+			}
+			return nil
+		}, g)
+		mine := r.start(t, applyArgs...)
+		mine.until(t, "the gate", g.reached)
+
+		theirs, dir := r.elsewhere(t)
+		if c.other {
+			write(t, filepath.Join(dir, "main.txt"), "theirs\n")
+		}
+		theirs.ok(t, dir, applyArgs...)
+		g.release()
+		got := mine.wait(t, 6*promptly)
+		if got.Code != exitStale || !strings.Contains(got.Err, "v4") {
+			t.Errorf("exit code %d, want %d\n%s", got.Code, exitStale, got.Err)
+		}
+		if n := len(r.releases(t)) - r.base; n != 1 {
+			t.Errorf("%d releases were made", n)
+		}
+		if c.other {
+			r.base++ // theirs; mine follows
+			r.converges(t, result{Code: -1})
+			return
+		}
+		r.converges(t, got)
+	})
+}
+
+// elsewhere is another machine with a copy of the app.
+func (r *rig) elsewhere(t testing.TB) (w *world, dir string) {
+	t.Helper()
+	w, dir = &world{Env: maps.Clone(r.Env)}, r.copied(t)
+	home := t.TempDir()
+	for _, name := range []string{"CACHE", "STATE", "DATA"} {
+		w.Env["XDG_"+name+"_HOME"] = filepath.Join(home, strings.ToLower(name))
+	}
+	return w, dir
+}
+
+// copied is another directory with the same app.
+func (r *rig) copied(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, e := range entries(t, r.dir) {
+		write(t, filepath.Join(dir, e), readFile(t, filepath.Join(r.dir, e)))
+	}
+	return dir
+}
+
+// TestFaultRace_lockWaitsAndGivesUp: whoever waits is told for whom, and --lock-timeout ends it. A
+// holder that is killed leaves nothing that has to be removed by hand.
+func TestFaultRace_lockWaitsAndGivesUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := newGate(t, &local.Fault{Status: http.StatusServiceUnavailable})
+	r.hold(at(call{postSlugs, 1}, func(*http.Request) *local.Fault { return g.pass() }), g)
+	first := r.start(t, applyArgs...)
+	first.until(t, "the gate", g.reached)
+	late := r.run(t, r.dir, append(slices.Clone(applyArgs), "--lock-timeout", "1200ms")...)
+	r.accounts(t, late)
+	holder := fmt.Sprint("process ", first.cmd.Process.Pid)
+	if late.Code != exitFailed || !strings.Contains(late.Err, holder) || !strings.Contains(late.Out, `"type":"warning"`) {
+		t.Errorf("exit code %d\n%s%s", late.Code, late.Out, late.Err)
+	}
+	if n := r.count("GET /apps/*"); n > 2 {
+		t.Errorf("it planned before it had the lock: %d times GET app", n)
+	}
+	first.signal(t, syscall.SIGKILL)
+	killed := first.wait(t, promptly)
+	r.free()
+	r.converges(t, killed)
+}
+
+// TestFaultRace_differentChangesAreReleasedInTurn starts two applies of two different slugs of one app
+// at once on one machine: each is released, one after the other.
+func TestFaultRace_differentChangesAreReleasedInTurn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.apply(t, r.dir, applyArgs...)
+	other := r.copied(t)
+	write(t, filepath.Join(other, "main.txt"), "theirs\n")
+	r.change(t, "mine")
+	args := append(slices.Clone(applyArgs), "-C", other)
+	a, b := r.start(t, applyArgs...), r.start(t, args...)
+	for _, got := range []result{a.wait(t, 6*promptly), b.wait(t, 6*promptly)} {
+		r.accounts(t, got)
+		if got.Code != exitDone || !strings.Contains(got.Out, `"changed":true}`) {
+			t.Errorf("exit code %d\n%s%s", got.Code, got.Out, got.Err)
+		}
+	}
+	if n := len(r.releases(t)); n != 3 {
+		t.Errorf("there are %d releases, want 3", n)
+	}
+	r.sound(t)
+}
+
+// TestFaultRace_manyFillOneStore starts builds of several apps at once that share a cache, a
+// runtime and a step: none of them is disturbed.
+func TestFaultRace_manyFillOneStore(t *testing.T) {
+	t.Parallel()
+	builders := 6
+	if long {
+		builders = 32
+	}
+	r := newRig(t)
+	r.step(t, "sleep 0.1\n"+packStep)
+	var all []*running
+	for n := range builders {
+		dir := r.dir
+		if n%2 == 1 { // every other one in a directory of its own
+			dir = r.copied(t)
+		}
+		all = append(all, r.start(t, "build", "--json", "-C", dir))
+	}
+	var sums []string
+	for _, p := range all {
+		got := p.wait(t, 12*promptly)
+		if got.Code != exitDone {
+			t.Errorf("exit code %d\n%s", got.Code, got.Err)
+			continue
+		}
+		_, sum, _ := strings.Cut(got.Out, `"checksum":"`)
+		sum, _, _ = strings.Cut(sum, `"`)
+		sums = append(sums, sum)
+	}
+	slices.Sort(sums)
+	if sums = slices.Compact(sums); len(sums) != 1 || !strings.HasPrefix(sums[0], "SHA256:") {
+		t.Errorf("the builds made %q", sums)
+	}
+	r.converges(t)
+}
