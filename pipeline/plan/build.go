@@ -485,13 +485,16 @@ func (b *builder) showProcessTypes() {
 // releasePhase is the process type whose command runs once before a release is live.
 const releasePhase = "release"
 
+// webType is the process type that gets a dyno with the first slug, on Heroku as here.
+const webType = "web"
+
 func (b *builder) showRelease() {
 	if b.seen.Target == nil || !b.p.Changed {
 		return
 	}
 	r := &ReleaseChange{
 		Action: Change, App: b.p.App, From: b.version(),
-		Restarts: []string{}, Starts: []string{}, Stops: []string{}, Description: b.description(),
+		Restarts: []string{}, Starts: []string{}, Adds: []string{}, Stops: []string{}, Description: b.description(),
 	}
 	if b.current() == nil {
 		r.Action = Add
@@ -500,8 +503,10 @@ func (b *builder) showRelease() {
 		switch {
 		case c.Name == releasePhase:
 			r.ReleasePhase = c.Action != Remove
-		case c.Action == Add:
+		case c.Action == Add && c.Name == webType && r.Action == Add:
 			r.Starts = append(r.Starts, c.Name)
+		case c.Action == Add:
+			r.Adds = append(r.Adds, c.Name)
 		case c.Action == Remove:
 			r.Stops = append(r.Stops, c.Name)
 		default:

@@ -160,10 +160,12 @@ type ReleaseChange struct {
 	App    string `json:"app"`
 	// From is the live version, 0 when there is none.
 	From int `json:"from,omitempty"`
-	// Restarts, Starts and Stops are process types. The type "release" is in none of them:
-	// its command runs once, as the release phase.
+	// Restarts, Starts, Adds and Stops are process types. The type "release" is in none of
+	// them: its command runs once, as the release phase. Adds are new ones, which have no
+	// dynos until somebody scales them up; only the first web starts by itself.
 	Restarts     []string `json:"restarts"`
 	Starts       []string `json:"starts"`
+	Adds         []string `json:"adds"`
 	Stops        []string `json:"stops"`
 	ReleasePhase bool     `json:"release_phase"`
 	Description  string   `json:"description"`

@@ -165,9 +165,10 @@ func dynos(r *plan.ReleaseChange) string {
 	for _, c := range []struct {
 		verb  string
 		types []string
-	}{{"restarts", r.Restarts}, {"starts", r.Starts}, {"stops", r.Stops}} {
+		tail  string
+	}{{"restarts", r.Restarts, ""}, {"starts", r.Starts, ""}, {"adds", r.Adds, " (no dynos yet)"}, {"stops", r.Stops, ""}} {
 		if len(c.types) > 0 {
-			parts = append(parts, c.verb+" "+strings.Join(c.types, " and "))
+			parts = append(parts, c.verb+" "+strings.Join(c.types, " and ")+c.tail)
 		}
 	}
 	return strings.Join(parts, ", ")

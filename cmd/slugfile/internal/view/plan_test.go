@@ -44,7 +44,7 @@ func plans() map[string]plan.Plan {
 			{Action: plan.Keep, Name: "web", Before: "node web.js", After: "node web.js"},
 			{Action: plan.Add, Name: "worker", After: "node worker.js"},
 		},
-		Release: &plan.ReleaseChange{Action: plan.Change, App: "example", From: 12, Restarts: []string{"web"}, Starts: []string{"worker"}, Description: "Deploy 1a2b3c4"},
+		Release: &plan.ReleaseChange{Action: plan.Change, App: "example", From: 12, Restarts: []string{"web"}, Adds: []string{"worker"}, Description: "Deploy 1a2b3c4"},
 		Summary: plan.Summary{
 			Fetch: 1, StepsRun: 1, StepsReused: 1, FilesAdded: 1, FilesChanged: 1, FilesRemoved: 1, ProcessTypesAdded: 1,
 		},
