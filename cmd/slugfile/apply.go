@@ -31,7 +31,10 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	s.view = c.view(app, c.JSON)
 	defer closing(s.view, &err)
 	logs := newForward(s.view)
-	conn, err := app.connect(ctx, c.platformFlags, local.Options{Log: logs.log, BootTimeout: bootTime, Boots: func(id, name string) bool { return s.name == id || s.name == name }}, s.view)
+	conn, err := app.connect(ctx, c.platformFlags, local.Options{
+		Log: logs.log, BootTimeout: bootTime, Boots: func(id, name string) bool { return s.name == id || s.name == name },
+		Private: !c.stays(app),
+	}, c.LockTimeout, s.view)
 	if err != nil {
 		return err
 	}
@@ -79,7 +82,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	if err := c.tell(app, conn, done); err != nil {
 		return err
 	}
-	if conn.own != nil && (c.Stay || app.OutTerminal) {
+	if conn.own != nil && c.stays(app) {
 		if !c.Quiet && !c.JSON {
 			if err := view.Staying(app.Err, p.App, app.errStyle()); err != nil {
 				return err
@@ -93,6 +96,9 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	}
 	return nil
 }
+
+// stays says whether the embedded platform of this process outlives the deploy.
+func (c *applyCmd) stays(app *App) bool { return c.Stay || app.OutTerminal }
 
 // show prints the plan before anything is done. A plan without changes is shown only when
 // there is something to know besides: that nothing changed stands in the result.

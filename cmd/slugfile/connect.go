@@ -31,8 +31,13 @@ type connection struct {
 	own *local.Platform
 }
 
-// connect finds the platform that the flags name. sink is told of retries and warnings.
-func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, sink event.Sink) (*connection, error) {
+// brief is how long a command that only looks waits for the embedded platform of another
+// process, which others cannot use.
+const brief = 10 * time.Second
+
+// connect finds the platform that the flags name. sink is told of retries and warnings. wait is how long
+// to wait for another process that has the embedded platform for itself; 0 is as long as it takes.
+func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, wait time.Duration, sink event.Sink) (*connection, error) {
 	if !f.Local {
 		client, err := a.herokuClient(ctx, f.API, sink)
 		return &connection{platform: client, api: cmp.Or(f.API, heroku.DefaultURL)}, err
@@ -42,21 +47,46 @@ func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, sin
 		return nil, err
 	}
 	c := &connection{local: true}
-	info, running := local.Discover(dir)
-	if !running {
-		o.Listen = "127.0.0.1:0"
-		if c.own, err = openPlatform(dir, o); err != nil {
-			return nil, err
-		}
-		if err := c.own.Start(ctx); err != nil {
-			return nil, err
-		}
-		info = c.own.Info()
+	if err := c.findLocal(ctx, dir, o, wait, sink); err != nil {
+		return nil, err
 	}
-	c.info, c.api = info, info.API
-	a.Redactor.Add(info.Token.Reveal())
-	c.platform = heroku.New(a.herokuOptions(info.API, info.Token, sink))
+	c.api = c.info.API
+	a.Redactor.Add(c.info.Token.Reveal())
+	c.platform = heroku.New(a.herokuOptions(c.info.API, c.info.Token, sink))
 	return c, nil
+}
+
+// findLocal uses the embedded platform that runs on dir, or runs it here.
+func (c *connection) findLocal(ctx context.Context, dir string, o local.Options, wait time.Duration, sink event.Sink) error {
+	o.Listen = "127.0.0.1:0"
+	start := time.Now()
+	for told := false; ; {
+		info, running := local.Discover(dir)
+		if running {
+			c.info = info
+			return nil
+		}
+		var held *local.HeldError
+		own, err := openPlatform(dir, o)
+		switch waited := time.Since(start); {
+		case err == nil:
+			if err := own.Start(ctx); err != nil {
+				return err
+			}
+			c.own, c.info = own, own.Info()
+			return nil
+		case !errors.As(err, &held) || wait > 0 && waited >= wait:
+			return err
+		case waited >= time.Second && !told:
+			told = true
+			sink.Emit(event.Warning{Message: held.Holder() + " has the embedded platform for itself; waiting for it to end"})
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // noApp boots nothing: for commands that only look.

@@ -217,3 +217,34 @@ func TestFaultRace_manyFillOneStore(t *testing.T) {
 	}
 	r.converges(t)
 }
+
+// TestFaultRace_localAppliesWaitForEachOther: without a platform that runs, each apply --local
+// starts one in itself, and the directory is for one of them at a time.
+func TestFaultRace_localAppliesWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	rounds := 3
+	if long {
+		rounds = 30
+	}
+	r := newRig(t)
+	r.local()
+	args := []string{"apply", "--local", "--json"}
+	for n := range rounds {
+		r.change(t, fmt.Sprint("change ", n))
+		runs := []*running{r.start(t, args...), r.start(t, args...), r.start(t, "plan", "--local", "--json")}
+		changed := 0
+		for i, p := range runs {
+			got := p.wait(t, 6*promptly)
+			r.accounts(t, result{got.Out, got.Err, max(0, got.Code)})
+			if got.Code != exitDone {
+				t.Errorf("run %d: exit code %d\n%s", i, got.Code, got.Err)
+			}
+			if strings.Contains(got.Out, `"changed":true}`) {
+				changed++
+			}
+		}
+		if a := r.apply(t, r.dir, args...); changed != 1 || a.Changed || a.Release.Version != 3+n {
+			t.Fatalf("round %d: %d runs released; then v%d, changed %v", n, changed, a.Release.Version, a.Changed)
+		}
+	}
+}

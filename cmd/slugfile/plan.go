@@ -21,7 +21,7 @@ func (c *planCmd) Run(ctx context.Context, app *App) (err error) {
 	}
 	s.view = c.view(app, false)
 	defer closing(s.view, &err)
-	conn, err := app.connect(ctx, c.platformFlags, local.Options{Boots: noApp}, s.view)
+	conn, err := app.connect(ctx, c.platformFlags, local.Options{Boots: noApp, Private: true}, brief, s.view)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (c *releasesCmd) Run(ctx context.Context, app *App) (err error) {
 	}
 	v := c.view(app, false)
 	defer closing(v, &err)
-	conn, err := app.connect(ctx, c.platformFlags, local.Options{Boots: noApp}, v)
+	conn, err := app.connect(ctx, c.platformFlags, local.Options{Boots: noApp, Private: true}, brief, v)
 	if err != nil {
 		return err
 	}

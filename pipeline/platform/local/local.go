@@ -64,6 +64,9 @@ type Options struct {
 	Boots func(id, name string) bool
 	// Plain runs dynos without namespaces.
 	Plain bool
+	// Private keeps other processes from finding this platform: it will be gone before they
+	// are done with it.
+	Private bool
 	// Fault, when set, is asked about every request to the API and to the blob store.
 	Fault func(*http.Request) *Fault
 }
@@ -140,11 +143,15 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	who := "another process"
-	if e.PID != 0 {
-		who = fmt.Sprintf("process %d", e.PID)
+	return fmt.Sprintf("open platform data directory %s: %s uses it; stop it, or give another directory", e.Dir, e.Holder())
+}
+
+// Holder is "process 123", or "another process" when it did not say.
+func (e *HeldError) Holder() string {
+	if e.PID == 0 {
+		return "another process"
 	}
-	return fmt.Sprintf("open platform data directory %s: %s uses it; stop it, or give another directory", e.Dir, who)
+	return fmt.Sprintf("process %d", e.PID)
 }
 
 // Open opens the data directory, which is made when it is missing. Nothing listens before
@@ -261,7 +268,7 @@ func (p *Platform) Start(ctx context.Context) error {
 	}
 	p.api = p.serve(api, p.checkHost(p.apiEntry(), true))
 	p.blobs = p.serve(blobs, p.checkHost(p.faults.wrap(listenerBlob, http.HandlerFunc(p.serveBlob)), false))
-	if err == nil {
+	if err == nil && !p.opts.Private {
 		err = p.writeInfo()
 	}
 	if err != nil {
