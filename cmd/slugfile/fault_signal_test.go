@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -198,8 +199,7 @@ func TestFaultSignal_localPlatformStopsItsDynos(t *testing.T) {
 	}
 	each(t, cases, func(c ending) string { return fmt.Sprintf("stay=%t %s", c.stay, c.signal) }, func(t *testing.T, c ending) {
 		r := newRig(t)
-		delete(r.Env, "SLUGFILE_API")
-		delete(r.Env, "HEROKU_API_KEY")
+		r.local()
 		web := "trap '' TERM; echo web is at work; sleep 703"
 		if c.stay {
 			r.addGreeter(t)
@@ -230,4 +230,64 @@ func TestFaultSignal_localPlatformStopsItsDynos(t *testing.T) {
 			t.Errorf("processes are left: %q", left)
 		}
 	})
+}
+
+// TestFaultSignal_readerThatLeaves: standard output is a pipe, and whoever reads it goes away in the
+// middle of the upload. Whatever becomes of slugfile then, the next apply converges.
+func TestFaultSignal_readerThatLeaves(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := newGate(t, nil)
+	r.hold(at(call{putBlob, 1}, func(*http.Request) *local.Fault { return g.pass() }), g)
+	p := r.prepareStart(t, applyArgs...)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout = write
+	p.begin(t)
+	if err := write.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p.until(t, "PUT", g.reached)
+	if err := read.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.free()
+	got := p.wait(t, 3*promptly)
+	if got.Code == exitDone {
+		t.Error("it says that all went well, and nobody could hear the result")
+	}
+	if left := r.leftProcesses(); len(left) > 0 {
+		t.Errorf("processes are left: %q", left)
+	}
+	got.Code = -1 // nothing can be asked of what it said
+	r.converges(t, got)
+}
+
+// TestFaultSignal_stoppedAndContinued: a laptop is closed during the upload, and opened again.
+func TestFaultSignal_stoppedAndContinued(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	g := newGate(t, nil)
+	r.hold(at(call{putBlob, 1}, func(req *http.Request) *local.Fault {
+		req.Body = &gatedBody{ReadCloser: req.Body, left: 100_000, gate: g}
+		return nil
+	}), g)
+	p := r.start(t, applyArgs...)
+	p.until(t, "PUT", g.reached)
+	p.signal(t, syscall.SIGTSTP)
+	r.free()
+	time.Sleep(300 * time.Millisecond)
+	select {
+	case <-p.done:
+		t.Error("it ended while it was stopped")
+	default:
+	}
+	p.signal(t, syscall.SIGCONT)
+	got := p.wait(t, 6*promptly)
+	if got.Code != exitDone {
+		t.Errorf("exit code %d\n%s", got.Code, got.Err)
+	}
+	r.converges(t, got)
 }
