@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/disk"
 )
 
 // Copy makes the entries of m, whose bytes are below from, anew below to, which must be
@@ -166,6 +167,9 @@ func copyFile(e Entry, from, to string) (err error) {
 		return err
 	} else if !fi.Mode().IsRegular() {
 		return &ChangedError{Path: from}
+	}
+	if e.Exec {
+		defer disk.HoldForks()()
 	}
 	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, e.mode())
 	if err != nil {

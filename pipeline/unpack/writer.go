@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -175,6 +176,9 @@ func (w *writer) file(ctx context.Context, p string, exec bool, size int64, r io
 	dir, base, err := w.parent(p)
 	if err != nil {
 		return err
+	}
+	if exec {
+		defer disk.HoldForks()()
 	}
 	f, err := dir.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
