@@ -1,0 +1,6 @@
+//go:build !race
+
+package main
+
+// raceDetector is set in tests under the race detector.
+const raceDetector = false
