@@ -43,14 +43,8 @@ func (s *Store) writeSealed(path, name string, v any) (err error) {
 // readSealed reads into v what writeSealed wrote. A document that is absent or not whole is
 // not ok; err is for a disk that does not answer.
 func readSealed(path, name string, v any) (ok bool, err error) {
-	b, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return false, nil
-	}
-	if err != nil {
-		if fi, statErr := os.Lstat(path); statErr == nil && !fi.Mode().IsRegular() {
-			return false, nil
-		}
+	b, ok, err := readDocument(path)
+	if err != nil || !ok {
 		return false, err
 	}
 	b, ended := bytes.CutSuffix(b, []byte{'\n'})
@@ -60,6 +54,21 @@ func readSealed(path, name string, v any) (ok bool, err error) {
 	whole := ended && json.Unmarshal(last, &s) == nil && s.Name == name && digest.Of(value) == s.SHA256
 	// The bytes are those that were written: if they do not fit v, another version wrote them.
 	return whole && json.Unmarshal(value, v) == nil, nil
+}
+
+// readDocument reads a whole file. What stands there and is none is not ok either.
+func readDocument(path string) (b []byte, ok bool, err error) {
+	b, err = readFile(path)
+	if err == nil {
+		return b, true, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, false, nil
+	}
+	if fi, statErr := os.Lstat(path); statErr == nil && !fi.Mode().IsRegular() {
+		return nil, false, nil
+	}
+	return nil, false, err
 }
 
 func readFile(path string) ([]byte, error) {
@@ -78,7 +87,7 @@ func readFile(path string) ([]byte, error) {
 // GetRef reads the document of kind under key into v. One that is absent, damaged or not of
 // v's shape is not found, and v is then not to be used.
 func (s *Store) GetRef(kind, key string, v any) (bool, error) {
-	path, err := s.refPath(kind, key)
+	path, err := s.refPath(kind, key, ".json")
 	if err != nil {
 		return false, err
 	}
@@ -92,23 +101,25 @@ func (s *Store) GetRef(kind, key string, v any) (bool, error) {
 // PutRef stores v as the document of kind under key, in place of an earlier one. v must
 // survive JSON. kind and key are plain names: letters, digits, dots, dashes and underscores.
 func (s *Store) PutRef(kind, key string, v any) error {
-	path, err := s.refPath(kind, key)
+	path, err := s.refPath(kind, key, ".json")
 	if err != nil {
 		return err
 	}
-	if err := s.putRef(path, kind+"/"+key, v); err != nil {
+	name := kind + "/" + key
+	if err := s.publishRef(path, func(fresh string) error { return s.writeSealed(fresh, name, v) }); err != nil {
 		return fmt.Errorf("store %s %s: %w", kind, key, err)
 	}
 	return nil
 }
 
-func (s *Store) putRef(path, name string, v any) (err error) {
+// publishRef lets write make a file of its own, which must be flushed, and moves it to path.
+func (s *Store) publishRef(path string, write func(fresh string) error) (err error) {
 	l, err := s.lease("")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.end()) }()
-	if err := s.writeSealed(l.path, name, v); err != nil {
+	if err := write(l.path); err != nil {
 		return err
 	}
 	if err := s.mkdirs(filepath.Dir(path)); err != nil {
@@ -120,11 +131,11 @@ func (s *Store) putRef(path, name string, v any) (err error) {
 	return disk.SyncDir(filepath.Dir(path))
 }
 
-func (s *Store) refPath(kind, key string) (string, error) {
+func (s *Store) refPath(kind, key, ext string) (string, error) {
 	if !validName(kind) || !validName(key) {
 		return "", fmt.Errorf("store document %q of kind %q: not a plain name", key, kind)
 	}
-	return filepath.Join(s.dir, "refs", kind, key+".json"), nil
+	return filepath.Join(s.dir, "refs", kind, key+ext), nil
 }
 
 // validName accepts names that are one path component on every system.

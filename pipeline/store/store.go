@@ -12,6 +12,7 @@
 //	sha256/<2 hex>/<hex>                               a file, 0444
 //	trees/<kind>/<2 hex>/<hex>/{tree/,manifest.json}   an unpacked runtime, a step's output
 //	refs/<kind>/<key>.json                             a document
+//	refs/<kind>/<key>.bin                              a raw document
 //	ingest/<random>, ingest/<random>.lock              what is being written, locked by its writer
 package store
 

@@ -556,6 +556,9 @@ func TestStore_refusesNamesThatAreNotPlain(t *testing.T) {
 		if err := s.PutRef(name, "key", 1); err == nil {
 			t.Errorf("PutRef took kind %q", name)
 		}
+		if s.PutBytes("slug", name, nil) == nil || s.PutBytes(name, "key", nil) == nil {
+			t.Errorf("PutBytes took %q", name)
+		}
 		var v int
 		if _, err := s.GetRef("slug", name, &v); err == nil {
 			t.Errorf("GetRef took key %q", name)
