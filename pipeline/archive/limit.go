@@ -86,9 +86,10 @@ func largest(members []artifact.Member) []tree.Entry {
 // every reader writes it out in full.
 func early(members []artifact.Member, limit int64) error {
 	var size, holes int64
-	for _, m := range members {
+	for i := range members {
+		m := &members[i]
 		size += m.Size
-		if m.From != "" && m.Size >= sparseFrom && isSparse(m.From) {
+		if m.Src != "" && m.At == 0 && m.Size >= sparseFrom && isSparse(m.From()) {
 			holes += m.Size
 		}
 	}

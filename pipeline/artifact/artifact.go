@@ -9,18 +9,23 @@ import (
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
-// Runtime is what fetch hands on: a verified runtime, unpacked, or a tool of this machine.
+// Runtime is what fetch hands on: a verified runtime, unpacked or packed, or a tool of this
+// machine.
 type Runtime struct {
 	Name string
 	// Into is the directory below ./app that holds it, clean, with slashes. Empty for a tool.
 	Into string
 	// BuildOnly keeps it out of the slug; the steps still see it.
 	BuildOnly bool
-	// Only, when not empty, are globs relative to Dir that limit what enters the slug.
+	// Only, when not empty, are globs that limit what of Tree enters the slug.
 	Only []string
-	// Dir is the absolute path of the unpacked tree, read-only. Empty for a tool.
+	// Dir is the absolute path of the unpacked tree, read-only. Empty for a tool, and with Pack.
 	Dir string
-	// Tree is everything in Dir.
+	// Pack is the absolute path of one file that holds the bytes of all files of Tree, for a
+	// runtime that no step sees. Offsets says where each begins; it is parallel to Tree.
+	Pack    string
+	Offsets []int64
+	// Tree is everything in Dir or Pack. Its paths are relative to the root of the runtime.
 	Tree tree.Manifest
 	// Tool is the absolute path of a tool of this machine (`host:`), links resolved, and Command
 	// the name it is called by. Empty for archives.
@@ -57,8 +62,8 @@ type Tree struct {
 	Source   Source
 }
 
-// Layer says which part of the tar stream a member belongs to; see slug.Writer.
-type Layer int
+// Layer says which part of the tar stream a member belongs to; see slug.Write.
+type Layer uint8
 
 // The layers, in the order of the slug: what changes often comes last.
 const (
@@ -67,17 +72,45 @@ const (
 	LayerSource
 )
 
-// Member is one entry of the slug and where its bytes are.
+// Member is one entry of the slug and where its bytes are. There may be a million.
 type Member struct {
 	// Entry has the path below ./app.
 	tree.Entry
+	// Part is what brought it; it is never nil.
+	*Part
+	// Src is the path of a file's bytes below the part's Dir, with slashes. It is empty for
+	// directories, links and inline files.
+	Src string
+	// At is where the bytes begin in a file that holds those of many members, a Runtime's Pack:
+	// no file begins at 0 there. Else it is 0, and Src is this member alone.
+	At    int64
 	Layer Layer
-	// From is the absolute path of the bytes. Empty for directories, links and Content.
-	From string
-	// Content holds the bytes of an inline file.
-	Content []byte
-	// Origin names who asked for it, for messages: `runtime node`, `step build`, `files[2]`, `source`.
+}
+
+// Part is what brings members into the slug, and what they have in common.
+type Part struct {
+	// Origin names who asked for the members, for messages: `runtime node`, `step build`,
+	// `files[2]`, `source`.
 	Origin string
+	// Dir is the absolute path of the tree that holds the members' bytes.
+	Dir string
+	// Pack, when not empty, is the absolute path of one file that holds the bytes of all members,
+	// instead of Dir.
+	Pack string
+	// Content holds the bytes of an inline file, which is a part of its own.
+	Content []byte
+}
+
+// From is the absolute path of the file that holds the member's bytes, from At on. It is empty
+// for directories, links and inline files.
+func (m *Member) From() string {
+	switch {
+	case m.Src == "":
+		return ""
+	case m.Pack != "":
+		return m.Pack
+	}
+	return m.Dir + "/" + m.Src
 }
 
 // Slug is what archive hands to upload: one archive on this machine.

@@ -26,9 +26,10 @@ func Check(in Inputs) diag.List {
 	}
 	var members []placed
 	if in.File.Files == nil {
+		from := &artifact.Part{Origin: partSource}
 		for _, e := range in.Source.Tree {
 			if e.Kind != tree.Dir {
-				members = append(members, place(e, "", e.Path, artifact.LayerSource, partSource, partSource))
+				members = append(members, place(e, from, e.Path, artifact.LayerSource, partSource))
 			}
 		}
 	} else {

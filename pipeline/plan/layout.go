@@ -111,12 +111,15 @@ func layout(files []config.FileEntry, t artifact.Tree, later []string) laid {
 	}
 	if files == nil {
 		for _, o := range t.Outputs {
+			part := partStep(o.Step)
+			from := &artifact.Part{Origin: part, Dir: o.Dir}
 			for _, e := range o.Tree {
-				all = append(all, place(e, o.Dir, e.Path, artifact.LayerOutput, partStep(o.Step), partStep(o.Step)))
+				all = append(all, place(e, from, e.Path, artifact.LayerOutput, part))
 			}
 		}
+		from := &artifact.Part{Origin: partSource, Dir: t.Source.Dir}
 		for _, e := range t.Source.Tree {
-			all = append(all, place(e, t.Source.Dir, e.Path, artifact.LayerSource, partSource, partSource))
+			all = append(all, place(e, from, e.Path, artifact.LayerSource, partSource))
 		}
 	} else {
 		members, nothing := entryMembers(files, t, later)
@@ -127,13 +130,13 @@ func layout(files []config.FileEntry, t artifact.Tree, later []string) laid {
 	return l
 }
 
-func place(e tree.Entry, dir, at string, layer artifact.Layer, part, origin string) placed {
-	p := placed{Member: artifact.Member{Entry: e, Layer: layer, Origin: origin}, part: part}
+func place(e tree.Entry, from *artifact.Part, at string, layer artifact.Layer, part string) placed {
+	p := placed{Member: artifact.Member{Entry: e, Part: from, Layer: layer}, part: part}
 	if part == partSource {
 		p.source = e.Path
 	}
 	if e.Kind == tree.File {
-		p.From = dir + "/" + e.Path
+		p.Src = e.Path
 	}
 	p.Path = at
 	return p
@@ -154,9 +157,18 @@ func runtimeMembers(r artifact.Runtime) ([]placed, *NothingError) {
 		}
 		chosen = tree.Select(r.Tree, r.Only)
 	}
+	from := &artifact.Part{Origin: origin, Dir: r.Dir, Pack: r.Pack}
 	out := make([]placed, 0, len(chosen))
+	at := 0 // of e in r.Tree: chosen is in the same order
 	for _, e := range chosen {
-		out = append(out, place(e, r.Dir, path.Join(into, e.Path), artifact.LayerRuntime, origin, origin))
+		m := place(e, from, path.Join(into, e.Path), artifact.LayerRuntime, origin)
+		if r.Pack != "" && e.Kind == tree.File {
+			for r.Tree[at].Path != e.Path {
+				at++
+			}
+			m.At = r.Offsets[at]
+		}
+		out = append(out, m)
 	}
 	return out, nil
 }
@@ -194,14 +206,15 @@ func entryMembers(files []config.FileEntry, t artifact.Tree, later []string) ([]
 		if f.From == "" {
 			content := []byte(f.Content)
 			e := tree.Entry{Path: into, Kind: tree.File, Exec: f.Mode == "0755", Size: int64(len(content)), Digest: digest.Of(content)}
-			p := place(e, "", into, artifact.LayerSource, partSource, origin)
-			p.From, p.Content, p.source = "", content, ""
+			p := place(e, &artifact.Part{Origin: origin, Content: content}, into, artifact.LayerSource, partSource)
+			p.Src, p.source = "", ""
 			chosen[i] = []placed{p}
 			dirs.add(i, path.Dir(into))
 			continue
 		}
 		for _, l := range layers {
 			s := newSelector(f)
+			from := &artifact.Part{Origin: origin, Dir: l.dir}
 			for _, e := range l.tree {
 				at, one, ok := s.match(e.Path)
 				if !ok || l.as == artifact.LayerSource && secrets[e.Path] && !slices.Contains(f.IncludeSecrets, e.Path) {
@@ -214,7 +227,7 @@ func entryMembers(files []config.FileEntry, t artifact.Tree, later []string) ([]
 					at = path.Base(e.Path)
 				}
 				single[i] = one && (single[i] || len(chosen[i]) == 0)
-				chosen[i] = append(chosen[i], place(e, l.dir, at, l.as, l.part, origin))
+				chosen[i] = append(chosen[i], place(e, from, at, l.as, l.part))
 			}
 		}
 		if len(chosen[i]) == 0 {
@@ -454,7 +467,7 @@ func merge(all []placed) ([]placed, []*ConflictError) {
 			case !ok:
 				at[dir] = len(out)
 				out = append(out, placed{
-					Member: artifact.Member{Entry: tree.Entry{Path: dir, Kind: tree.Dir}, Origin: m.Origin},
+					Member: artifact.Member{Entry: tree.Entry{Path: dir, Kind: tree.Dir}, Part: m.Part},
 					part:   m.part,
 				})
 			}

@@ -59,7 +59,7 @@ func shown(members []artifact.Member) []string {
 		case m.Content != nil:
 			line += fmt.Sprintf(" = %q", m.Content)
 		default:
-			line += " < " + m.From
+			line += " < " + m.From()
 		}
 		out = append(out, line)
 	}

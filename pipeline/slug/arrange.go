@@ -66,10 +66,10 @@ func check(m *artifact.Member) error {
 	}
 	switch m.Kind {
 	case tree.Dir:
-		m.From, m.Content = "", nil
+		m.Src = ""
 		m.Entry = tree.Entry{Path: m.Path, Kind: tree.Dir}
 	case tree.File:
-		if m.From == "" && int64(len(m.Content)) != m.Size || m.Size < 0 {
+		if m.Src == "" && int64(len(m.Content)) != m.Size || m.Size < 0 {
 			return fmt.Errorf("%s: %q has %d bytes of content, its entry says %d", m.Origin, m.Path, len(m.Content), m.Size)
 		}
 		m.Target = ""
@@ -78,10 +78,10 @@ func check(m *artifact.Member) error {
 		if err != nil {
 			return fmt.Errorf("%s: link %q: %w", m.Origin, m.Path, err)
 		}
-		m.From, m.Content = "", nil
+		m.Src = ""
 		m.Entry = tree.Entry{Path: m.Path, Kind: tree.Link, Target: target}
 	default:
-		return fmt.Errorf("%s: %q is a %q, which a slug cannot hold", m.Origin, m.Path, m.Kind)
+		return fmt.Errorf("%s: %q is no file, directory or link, and a slug holds nothing else", m.Origin, m.Path)
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func addParents(members []artifact.Member) ([]artifact.Member, error) {
 				if out == nil {
 					out = append(make([]artifact.Member, 0, len(members)+len(members)/8), members[:k]...)
 				}
-				dir := artifact.Member{Entry: tree.Entry{Path: m.Path[:i], Kind: tree.Dir}, Layer: m.Layer, Origin: m.Origin}
+				dir := artifact.Member{Entry: tree.Entry{Path: m.Path[:i], Kind: tree.Dir}, Layer: m.Layer, Part: m.Part}
 				out = append(out, dir)
 				open = append(open, dir)
 			}

@@ -133,7 +133,7 @@ func TestArrange_rewritesTargetsBelowApp(t *testing.T) {
 
 func TestArrange_refuses(t *testing.T) {
 	t.Parallel()
-	device := artifact.Member{Entry: tree.Entry{Path: "d", Kind: "device"}, Origin: "source"}
+	device := artifact.Member{Entry: tree.Entry{Path: "d", Kind: 9}, Part: &artifact.Part{Origin: "source"}}
 	for _, c := range []struct {
 		what string
 		in   []artifact.Member
@@ -152,7 +152,7 @@ func TestArrange_refuses(t *testing.T) {
 		{"a path that is not clean", []artifact.Member{inline("a//b", "", 0)}, `not below ./app`},
 		{"the root as a file", []artifact.Member{inline(".", "", 0)}, `not below ./app`},
 		{"an empty path", []artifact.Member{inline("", "", 0)}, `not below ./app`},
-		{"a device", []artifact.Member{device}, `source: "d" is a "device"`},
+		{"a device", []artifact.Member{device}, `source: "d" is no file, directory or link`},
 		{"two contents", []artifact.Member{inline("f", "1", 0), inline("f", "2", 2)}, `"f" comes from files[0] and from files[0], with different content`},
 		{"a file and a directory", []artifact.Member{inline("f", "1", 0), dir("f", 0)}, `with different content`},
 		{"below a file", []artifact.Member{inline("f", "1", 0), inline("f/x", "2", 2)}, `"f/x", from files[0], lies below "f", from files[0], which is a file`},

@@ -62,11 +62,12 @@ func scan(t testing.TB, root string) tree.Manifest {
 // members puts a directory into one layer.
 func members(t testing.TB, root string, layer artifact.Layer) []artifact.Member {
 	t.Helper()
+	part := &artifact.Part{Origin: "source", Dir: root}
 	var out []artifact.Member
 	for _, e := range scan(t, root) {
-		m := artifact.Member{Entry: e, Layer: layer, Origin: "source"}
+		m := artifact.Member{Entry: e, Layer: layer, Part: part}
 		if e.Kind == tree.File {
-			m.From = root + "/" + e.Path
+			m.Src = e.Path
 		}
 		out = append(out, m)
 	}
@@ -76,16 +77,16 @@ func members(t testing.TB, root string, layer artifact.Layer) []artifact.Member 
 func inline(path, content string, layer artifact.Layer) artifact.Member {
 	return artifact.Member{
 		Entry: tree.Entry{Path: path, Kind: tree.File, Size: int64(len(content)), Digest: digest.Of([]byte(content))},
-		Layer: layer, Content: []byte(content), Origin: "files[0]",
+		Layer: layer, Part: &artifact.Part{Content: []byte(content), Origin: "files[0]"},
 	}
 }
 
 func link(path, target string) artifact.Member {
-	return artifact.Member{Entry: tree.Entry{Path: path, Kind: tree.Link, Target: target}, Layer: artifact.LayerSource, Origin: "source"}
+	return artifact.Member{Entry: tree.Entry{Path: path, Kind: tree.Link, Target: target}, Layer: artifact.LayerSource, Part: &artifact.Part{Origin: "source"}}
 }
 
 func dir(path string, layer artifact.Layer) artifact.Member {
-	return artifact.Member{Entry: tree.Entry{Path: path, Kind: tree.Dir}, Layer: layer, Origin: "source"}
+	return artifact.Member{Entry: tree.Entry{Path: path, Kind: tree.Dir}, Layer: layer, Part: &artifact.Part{Origin: "source"}}
 }
 
 func pack(t testing.TB, ms []artifact.Member, o slug.Options) []byte {

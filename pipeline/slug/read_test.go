@@ -263,7 +263,7 @@ func FuzzRead(f *testing.F) {
 		// Whatever is accepted must be a tree that a slug can hold.
 		var ms []artifact.Member
 		for _, e := range m {
-			ms = append(ms, artifact.Member{Entry: e, From: "never opened", Origin: "fuzz"})
+			ms = append(ms, artifact.Member{Entry: e, Src: "never opened", Part: &artifact.Part{Origin: "fuzz"}})
 		}
 		if _, err := slug.Arrange(ms); err != nil {
 			t.Errorf("an accepted slug cannot be packed: %v", err)

@@ -17,7 +17,7 @@ import (
 )
 
 func sized(path string, size int64) artifact.Member {
-	return artifact.Member{Entry: tree.Entry{Path: path, Kind: tree.File, Size: size}, From: path}
+	return artifact.Member{Entry: tree.Entry{Path: path, Kind: tree.File, Size: size}, Src: path}
 }
 
 // stream is the place and length of every span, to compare segments by.

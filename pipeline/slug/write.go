@@ -253,7 +253,7 @@ type source struct {
 	members []artifact.Member
 	o       Options
 
-	// The file that a segment ended in the middle of.
+	// The file that a segment ended in the middle of, or the pack of the last member.
 	file   *os.File
 	before fs.FileInfo
 	sum    hash.Hash
@@ -299,7 +299,7 @@ func (s *source) content(m *artifact.Member, sp span, b []byte) ([]byte, error) 
 	start := len(b)
 	b = append(b, make([]byte, sp.n)...)
 	part := b[start:]
-	if m.From == "" {
+	if m.Src == "" {
 		copy(part, m.Content[sp.off:])
 		if sp.off == 0 {
 			if !m.Digest.IsZero() && digest.Of(m.Content) != m.Digest {
@@ -313,15 +313,21 @@ func (s *source) content(m *artifact.Member, sp span, b []byte) ([]byte, error) 
 			return b, err
 		}
 	}
-	n, err := io.ReadFull(s.file, part)
+	n, err := s.file.ReadAt(part, m.At+sp.off)
 	s.sum.Write(part[:n])
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return b, &ChangedError{m.From, fmt.Sprintf("became shorter: it had %d bytes, now %d", m.Size, sp.off+int64(n))}
+	case errors.Is(err, io.EOF):
+		return b, &ChangedError{m.From(), fmt.Sprintf("became shorter: it had %d bytes, now %d", m.Size, sp.off+int64(n))}
 	case err != nil:
 		return b, err
 	}
 	if sp.off+sp.n < m.Size {
+		return b, nil
+	}
+	if m.At > 0 {
+		if digest.Sum(s.sum) != m.Digest {
+			return b, &ChangedError{m.From(), fmt.Sprintf("has other bytes for %q than before", m.Path)}
+		}
 		return b, nil
 	}
 	defer s.close()
@@ -331,20 +337,25 @@ func (s *source) content(m *artifact.Member, sp span, b []byte) ([]byte, error) 
 	}
 	switch {
 	case after.Size() != m.Size:
-		return b, &ChangedError{m.From, fmt.Sprintf("had %d bytes, now %d", m.Size, after.Size())}
+		return b, &ChangedError{m.From(), fmt.Sprintf("had %d bytes, now %d", m.Size, after.Size())}
 	case m.Digest.IsZero() && !tree.Same(s.before, after), !m.Digest.IsZero() && digest.Sum(s.sum) != m.Digest:
-		return b, &ChangedError{m.From, "has other content than before"}
+		return b, &ChangedError{m.From(), "has other content than before"}
 	}
 	return b, nil
 }
 
+// open opens the file of a member. A pack stays open for the members that follow.
 func (s *source) open(m *artifact.Member) error {
-	f, err := tree.Open(m.From)
+	if s.file != nil && m.At > 0 && s.file.Name() == m.From() {
+		s.sum.Reset()
+		return nil
+	}
+	f, err := tree.Open(m.From())
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return &ChangedError{m.From, "is gone"}
+		return &ChangedError{m.From(), "is gone"}
 	case errors.Is(err, syscall.ELOOP):
-		return &ChangedError{m.From, "is now a link"}
+		return &ChangedError{m.From(), "is now a link"}
 	case err != nil:
 		return err
 	}
@@ -356,9 +367,9 @@ func (s *source) open(m *artifact.Member) error {
 	mode := s.before.Mode()
 	switch {
 	case !mode.IsRegular():
-		return &ChangedError{m.From, "is no regular file any more"}
-	case s.before.Size() != m.Size:
-		return &ChangedError{m.From, fmt.Sprintf("had %d bytes, now %d", m.Size, s.before.Size())}
+		return &ChangedError{m.From(), "is no regular file any more"}
+	case m.At == 0 && s.before.Size() != m.Size:
+		return &ChangedError{m.From(), fmt.Sprintf("had %d bytes, now %d", m.Size, s.before.Size())}
 	}
 	if mode&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0 && s.o.Masked != nil {
 		s.o.Masked(*m, mode)

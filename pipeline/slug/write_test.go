@@ -276,17 +276,17 @@ func TestWrite_bytesDependOnTheMembersAlone(t *testing.T) {
 
 		later := time.Now().AddDate(1, 0, 0)
 		for _, m := range ms {
-			if m.From == "" {
+			if m.Src == "" {
 				continue
 			}
-			if err := os.Chtimes(m.From, later, later); err != nil {
+			if err := os.Chtimes(m.From(), later, later); err != nil {
 				t.Fatal(err)
 			}
 			mode := fs.FileMode(0o600)
 			if m.Exec {
 				mode = 0o700
 			}
-			if err := os.Chmod(m.From, mode); err != nil {
+			if err := os.Chmod(m.From(), mode); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -18,7 +18,7 @@ import (
 type wireEntry struct {
 	Path        string        `json:"path,omitempty"`
 	PathBytes   []byte        `json:"path_bytes,omitempty"`
-	Kind        Kind          `json:"kind"`
+	Kind        string        `json:"kind"`
 	Exec        bool          `json:"exec,omitempty"`
 	Size        int64         `json:"size,omitempty"`
 	Digest      digest.Digest `json:"digest,omitzero"`
@@ -68,7 +68,7 @@ func (m Manifest) Digest() digest.Digest {
 // trees of large apps: a digest of theirs is made several times in each run.
 func (e Entry) appendJSON(b []byte) []byte {
 	b = appendName(append(b, '{'), "path", e.Path)
-	b = appendString(append(b, `,"kind":`...), string(e.Kind))
+	b = appendString(append(b, `,"kind":`...), e.Kind.String())
 	if e.Exec {
 		b = append(b, `,"exec":true`...)
 	}
@@ -121,13 +121,14 @@ func (e *Entry) UnmarshalJSON(b []byte) error {
 	if w.TargetBytes != nil {
 		w.Target = string(w.TargetBytes)
 	}
+	kind := kindOf(w.Kind)
 	switch {
 	case w.Path == "":
 		return fmt.Errorf("an entry of a tree has no path")
-	case w.Kind != File && w.Kind != Dir && w.Kind != Link:
+	case kind == 0:
 		return fmt.Errorf("entry %q of a tree is a %q", w.Path, w.Kind)
 	}
-	*e = Entry{Path: w.Path, Kind: w.Kind, Exec: w.Exec, Size: w.Size, Digest: w.Digest, Target: w.Target}
+	*e = Entry{Path: w.Path, Kind: kind, Exec: w.Exec, Size: w.Size, Digest: w.Digest, Target: w.Target}
 	return nil
 }
 
@@ -166,7 +167,7 @@ func parse(b []byte) (m Manifest, ok bool) {
 			return nil, false
 		}
 		kind, ok := c.text(`,"kind":"`)
-		if e.Kind = Kind(kind); !ok || e.Kind != File && e.Kind != Dir && e.Kind != Link {
+		if e.Kind = kindOf(kind); !ok || e.Kind == 0 {
 			return nil, false
 		}
 		e.Exec = c.skip(`,"exec":true`)

@@ -13,28 +13,61 @@ import (
 
 // Kind says what an entry is. There are no others: devices, sockets and FIFOs are refused
 // by Scan, hard links are files.
-type Kind string
+type Kind uint8
 
-// The kinds of entries.
+// The kinds of entries. The zero value is none of them.
 const (
-	File Kind = "file"
-	Dir  Kind = "dir"
-	Link Kind = "link"
+	File Kind = 1 + iota
+	Dir
+	Link
 )
 
-// Entry is one name of a tree. Names are bytes: those that are not UTF-8 are kept too.
+var kinds = [...]string{File: "file", Dir: "dir", Link: "link"}
+
+// String is "file", "dir" or "link", and empty for what is no kind.
+func (k Kind) String() string {
+	if int(k) < len(kinds) {
+		return kinds[k]
+	}
+	return ""
+}
+
+// MarshalText writes the kind's name.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what MarshalText writes, and makes anything else the zero value.
+func (k *Kind) UnmarshalText(b []byte) error {
+	*k = kindOf(string(b))
+	return nil
+}
+
+// kindOf is the kind of that name, or the zero value.
+func kindOf(name string) Kind {
+	switch name {
+	case "file":
+		return File
+	case "dir":
+		return Dir
+	case "link":
+		return Link
+	}
+	return 0
+}
+
+// Entry is one name of a tree. Names are bytes: those that are not UTF-8 are kept too. The
+// fields stand in the order that takes the least room: there may be a million entries.
 type Entry struct {
 	// Path is relative to the root, with slashes, clean, never empty, "." or starting with "..".
 	Path string
+	// Target is what a link says, word for word.
+	Target string
+	// Digest is the sha256 of a file's content.
+	Digest digest.Digest
+	// Size is in bytes, of files only.
+	Size int64
 	Kind Kind
 	// Exec is the owner's executable bit of a file; all other bits are dropped.
 	Exec bool
-	// Size is in bytes, of files only.
-	Size int64
-	// Digest is the sha256 of a file's content.
-	Digest digest.Digest
-	// Target is what a link says, word for word.
-	Target string
 }
 
 // Manifest lists a tree in the order of Compare, each path once. Directories are listed
