@@ -134,41 +134,46 @@ func Extract(ctx context.Context, f *os.File, dest string, o Options) (m tree.Ma
 
 // Into is Extract into an empty directory that is there already. After an error the caller
 // removes the directory; nothing is synced to the disk.
-func Into(ctx context.Context, f *os.File, dir string, o Options) (tree.Manifest, error) {
+func Into(ctx context.Context, f *os.File, dir string, o Options) (m tree.Manifest, err error) {
 	o = o.withDefaults(f)
-	m, err := into(ctx, f, dir, o)
+	root, err := os.OpenRoot(dir)
 	if err != nil {
+		return nil, &Error{Archive: o.Name, Err: err}
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if err := chmodDir(root, ".", 0o755); err != nil {
+		return nil, &Error{Archive: o.Name, Err: err}
+	}
+	d := &directory{root: root}
+	defer d.close()
+	return read(ctx, f, d, o)
+}
+
+// read feeds f to a destination.
+func read(ctx context.Context, f *os.File, to destination, o Options) (tree.Manifest, error) {
+	w := newWriter(to, o)
+	if err := feed(ctx, f, w); err != nil {
 		var known *Error
 		if errors.As(err, &known) {
 			return nil, err
 		}
 		return nil, &Error{Archive: o.Name, Err: err}
 	}
-	return m, nil
+	return w.m, nil
 }
 
-func into(ctx context.Context, f *os.File, dir string, o Options) (m tree.Manifest, err error) {
+func feed(ctx context.Context, f *os.File, w *writer) error {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", f.Name())
+		return fmt.Errorf("%s is no regular file", f.Name())
 	}
 	kind, err := identify(f, info.Size())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	if err := chmodDir(root, ".", 0o755); err != nil {
-		return nil, err
-	}
-	w := newWriter(root, o)
-	defer w.close()
 	src := io.NewSectionReader(f, 0, info.Size())
 	if kind == formatZip {
 		err = readZip(ctx, src, w)
@@ -176,7 +181,7 @@ func into(ctx context.Context, f *os.File, dir string, o Options) (m tree.Manife
 		err = readTar(ctx, src, kind, w)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	return w.finish()
 }

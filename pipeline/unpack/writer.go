@@ -6,21 +6,17 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
-	"os"
-	"path"
-	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
-	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
-// writer makes the entries of one archive below a root. Readers of the formats feed it; all
-// rules about names, links, modes and sizes are here and in name.go.
+// writer takes the entries of one archive. Readers of the formats feed it; all rules about
+// names, links, modes and sizes are here and in name.go, and what is allowed goes to a
+// destination.
 type writer struct {
-	root *os.Root
-	o    Options
+	to destination
+	o  Options
 
 	m    tree.Manifest
 	seen map[string]int // path -> index into m; made parents are in it too
@@ -29,27 +25,27 @@ type writer struct {
 	entries int   // headers read
 	left    int64 // bytes that may still be written
 
-	// The directory of the last file, kept open: os.Root walks every component of a path.
-	dir     *os.Root
-	dirPath string
-
 	hash hash.Hash
 	buf  []byte
 }
 
-func newWriter(root *os.Root, o Options) *writer {
+// destination is where files end up: a directory or a pack. It decides nothing: a path that it
+// is given is allowed, new, and has its parents.
+type destination interface {
+	mkdir(p string) error
+	// file hands a writer to fill, which writes all of the file.
+	file(p string, exec bool, fill func(io.Writer) error) error
+	// hardlink gives a second name to a file that is there.
+	hardlink(p, old string) error
+	symlink(p, target string) error
+}
+
+func newWriter(to destination, o Options) *writer {
 	return &writer{
-		root: root, o: o,
+		to: to, o: o,
 		seen: map[string]int{}, ways: map[string][]string{},
 		left: o.MaxBytes,
 		hash: digest.New(), buf: make([]byte, 256<<10),
-	}
-}
-
-func (w *writer) close() {
-	if w.dir != nil {
-		_ = w.dir.Close() // a directory that was only read from
-		w.dir = nil
 	}
 }
 
@@ -91,20 +87,7 @@ func (w *writer) newDir(p string) error {
 	if err := w.add(tree.Entry{Path: p, Kind: tree.Dir}); err != nil {
 		return err
 	}
-	if err := w.root.Mkdir(p, 0o700); err != nil {
-		return err
-	}
-	return chmodDir(w.root, p, 0o755)
-}
-
-// chmodDir sets a directory's mode through its open file, so that the umask has no say.
-func chmodDir(root *os.Root, p string, mode fs.FileMode) (err error) {
-	d, err := root.Open(p)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	return d.Chmod(mode)
+	return w.to.mkdir(p)
 }
 
 // parents makes the directories above p. None may be a link or a file of this archive.
@@ -142,27 +125,8 @@ func (w *writer) add(e tree.Entry) error {
 	return nil
 }
 
-// parent returns the open directory of p and p's last component.
-func (w *writer) parent(p string) (*os.Root, string, error) {
-	d, base := path.Split(p)
-	d = strings.TrimSuffix(d, "/")
-	if d == "" {
-		return w.root, base, nil
-	}
-	if w.dir != nil && w.dirPath == d {
-		return w.dir, base, nil
-	}
-	w.close()
-	r, err := w.root.OpenRoot(d)
-	if err != nil {
-		return nil, "", err
-	}
-	w.dir, w.dirPath = r, d
-	return r, base, nil
-}
-
 // file writes a regular file. A size of -1 is not known; what r gives is counted in any case.
-func (w *writer) file(ctx context.Context, p string, exec bool, size int64, r io.Reader) (err error) {
+func (w *writer) file(ctx context.Context, p string, exec bool, size int64, r io.Reader) error {
 	if size > w.left {
 		return w.tooBig()
 	}
@@ -173,30 +137,17 @@ func (w *writer) file(ctx context.Context, p string, exec bool, size int64, r io
 	if err := w.add(e); err != nil {
 		return err
 	}
-	dir, base, err := w.parent(p)
-	if err != nil {
-		return err
-	}
-	if exec {
-		defer disk.HoldForks()()
-	}
-	f, err := dir.OpenFile(base, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
 	w.hash.Reset()
-	if e.Size, err = w.copy(ctx, f, r); err != nil {
-		return err
-	}
-	if size >= 0 && e.Size != size {
-		return fmt.Errorf("it has %d bytes, its header says %d", e.Size, size)
-	}
-	mode := fs.FileMode(0o644)
-	if exec {
-		mode = 0o755
-	}
-	if err := f.Chmod(mode); err != nil {
+	err := w.to.file(p, exec, func(f io.Writer) (err error) {
+		if e.Size, err = w.copy(ctx, f, r); err != nil {
+			return err
+		}
+		if size >= 0 && e.Size != size {
+			return fmt.Errorf("it has %d bytes, its header says %d", e.Size, size)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	e.Digest = digest.Sum(w.hash)
@@ -204,7 +155,7 @@ func (w *writer) file(ctx context.Context, p string, exec bool, size int64, r io
 	return nil
 }
 
-func (w *writer) copy(ctx context.Context, f *os.File, r io.Reader) (n int64, err error) {
+func (w *writer) copy(ctx context.Context, f io.Writer, r io.Reader) (n int64, err error) {
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return n, err
@@ -258,39 +209,34 @@ func (w *writer) hardlink(p, target string) error {
 	if err := w.add(e); err != nil {
 		return err
 	}
-	return w.root.Link(target, p)
+	return w.to.hardlink(p, target)
 }
 
-// finish makes the links, after everything that could have been written through one.
-func (w *writer) finish() (tree.Manifest, error) {
+// finish makes the links, after everything that could have been written through one, and puts
+// the manifest into its order.
+func (w *writer) finish() error {
 	// A slug may hold nothing below ./app: an app can live of its process types alone.
 	if len(w.m) == 0 && (!w.o.Slug || w.entries == 0) {
 		if w.o.Strip > 0 && w.entries > 0 {
-			return nil, fmt.Errorf("nothing is left of it after strip: %d", w.o.Strip)
+			return fmt.Errorf("nothing is left of it after strip: %d", w.o.Strip)
 		}
-		return nil, errors.New("it holds no entries")
+		return errors.New("it holds no entries")
 	}
 	isLink := func(p string) bool { _, ok := w.ways[p]; return ok }
 	for _, e := range w.m {
 		if e.Kind != tree.Link {
 			continue
 		}
-		fail := func(err error) (tree.Manifest, error) {
-			return nil, &Error{Archive: w.o.Name, Entry: e.Path, Err: err}
-		}
+		fail := func(err error) error { return &Error{Archive: w.o.Name, Entry: e.Path, Err: err} }
 		if turnsBack(w.ways[e.Path], isLink) {
 			return fail(fmt.Errorf("its target %q goes through another link and then up, so where it leads is open", clip(e.Target)))
 		}
-		dir, base, err := w.parent(e.Path)
-		if err != nil {
-			return fail(err)
-		}
-		if err := dir.Symlink(e.Target, base); err != nil {
+		if err := w.to.symlink(e.Path, e.Target); err != nil {
 			return fail(err)
 		}
 	}
 	w.m.Sort()
-	return w.m, nil
+	return nil
 }
 
 func word(k tree.Kind) string {
