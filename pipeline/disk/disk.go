@@ -47,11 +47,20 @@ func ignoreMissing(err error) error {
 	return err
 }
 
+// Sync flushes a file. All flushes of the program go through this package, so that a build with
+// the tag nosync can be measured without them.
+func Sync(f *os.File) error {
+	if !syncs {
+		return nil
+	}
+	return f.Sync()
+}
+
 // Publish flushes and closes a file that was just written, and moves it to path, on the same
 // file system. A file that could not be flushed is not moved: a second flush would say
 // nothing about the bytes that the first one lost.
 func Publish(f *os.File, path string) error {
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(Sync(f), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
