@@ -2,6 +2,7 @@ package plan
 
 import (
 	"path"
+	"slices"
 
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline/artifact"
@@ -57,7 +58,7 @@ func key(in Inputs, stack string, runtimes []Runtime) digest.Digest {
 	}{
 		Format: slugFormat, Compression: level(in.File), Epoch: in.Epoch, Stack: stack,
 		Runtimes: []runtimeKey{}, Steps: []stepDefinition{},
-		Files: in.File.Files, Source: treeDigest(reachable(in)), ProcessTypes: in.File.ProcessTypes,
+		Files: in.File.Files, Source: reachable(in).BareDigest(), ProcessTypes: in.File.ProcessTypes,
 	}
 	for _, r := range runtimes {
 		if r.Digest.IsZero() {
@@ -158,6 +159,9 @@ func resolve(in Inputs, seen Observed) ([]Runtime, []Problem) {
 	for _, c := range in.File.Runtimes {
 		r := Runtime{
 			Name: c.Name, Size: -1, Strip: c.Strip, Into: c.Into, Only: c.Only, BuildOnly: c.BuildOnly,
+			Unpack: slices.ContainsFunc(in.File.Build, func(s config.Step) bool {
+				return slices.Contains(stepRuntimes(in.File, s), c.Name)
+			}),
 		}
 		if r.Into == "" {
 			r.Into = c.Name

@@ -5,7 +5,6 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
-	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
 // stepFormat changes when the way a step runs changes in a manner that a step can see.
@@ -41,7 +40,7 @@ func StepKey(s Step, runtimes []artifact.Runtime, earlier []artifact.Output) dig
 		Env:      s.Env,
 		Epoch:    s.Epoch,
 		Runtimes: []runtime{},
-		Inputs:   treeDigest(s.Inputs),
+		Inputs:   s.Inputs.BareDigest(),
 		Earlier:  []digest.Digest{},
 		Outputs:  append([]string{}, s.Outputs...),
 		Stack:    s.Stack,
@@ -58,20 +57,7 @@ func StepKey(s Step, runtimes []artifact.Runtime, earlier []artifact.Output) dig
 		}
 	}
 	for _, o := range earlier {
-		key.Earlier = append(key.Earlier, treeDigest(o.Tree))
+		key.Earlier = append(key.Earlier, o.Tree.BareDigest())
 	}
 	return digest.OfJSON(key)
-}
-
-// treeDigest is the digest of a tree for keys. A directory that holds something is left
-// out: git does not list it and a walk does, and the key must not tell them apart.
-func treeDigest(m tree.Manifest) digest.Digest {
-	kept := make(tree.Manifest, 0, len(m))
-	for i, e := range m {
-		if e.Kind == tree.Dir && i+1 < len(m) && e.Path != m[i+1].Path && tree.Under(m[i+1].Path, e.Path) {
-			continue
-		}
-		kept = append(kept, e)
-	}
-	return kept.Digest()
 }

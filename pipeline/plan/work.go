@@ -48,12 +48,15 @@ type Runtime struct {
 	Into      string
 	Only      []string
 	BuildOnly bool
+	// Unpack is set when a step sees the runtime. For the slug alone a pack is enough.
+	Unpack bool
 }
 
 // unpackFormat moves when the extraction policy gives other trees for the same archive.
 const unpackFormat = 1
 
-// TreeKey is the key of the unpacked archive in the store, under the kind "runtime".
+// TreeKey is the key of the unpacked archive in the store, under the kind "runtime", and of its
+// pack, under the kind "pack".
 func (r Runtime) TreeKey() digest.Digest {
 	return digest.OfJSON(struct {
 		Format  int

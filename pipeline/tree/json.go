@@ -45,27 +45,8 @@ func (m Manifest) MarshalJSON() ([]byte, error) {
 	return append(b, ']'), nil
 }
 
-// Digest is the sha256 of the whole manifest in its JSON form. A nil manifest is an empty one.
-func (m Manifest) Digest() digest.Digest {
-	const enough = 64 << 10
-	h := digest.New()
-	b := make([]byte, 0, enough+4<<10)
-	b = append(b, '[')
-	for i, e := range m {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		if b = e.appendJSON(b); len(b) >= enough {
-			h.Write(b)
-			b = b[:0]
-		}
-	}
-	h.Write(append(b, ']'))
-	return digest.Sum(h)
-}
-
 // appendJSON writes what encoding/json would make of a wireEntry, which is too slow for the
-// trees of large apps: a digest of theirs is made several times in each run.
+// trees of large apps.
 func (e Entry) appendJSON(b []byte) []byte {
 	b = appendName(append(b, '{'), "path", e.Path)
 	b = appendString(append(b, `,"kind":`...), e.Kind.String())

@@ -45,9 +45,6 @@ func TestManifest_isNotChangedByJSON(t *testing.T) {
 		if m == nil {
 			b = []byte("[]")
 		}
-		if m.Digest() != digest.Of(b) {
-			t.Fatalf("the digest is not that of the JSON form %s", b)
-		}
 		if want, err := json.Marshal(libraryForm(m)); err != nil || string(want) != string(b) {
 			t.Fatalf("%s: encoding/json writes %s (%v)", b, want, err)
 		}

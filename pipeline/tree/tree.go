@@ -76,22 +76,18 @@ type Manifest []Entry
 
 // Compare orders paths depth first, their components bytewise: "a/b" comes before "a.b".
 func Compare(a, b string) int {
-	n := min(len(a), len(b))
-	for i := range n {
-		if a[i] == b[i] {
-			continue
-		}
-		switch {
-		case a[i] == '/':
-			return -1
-		case b[i] == '/':
-			return 1
-		case a[i] < b[i]:
-			return -1
-		}
+	i := sharedPrefix(a, b)
+	switch {
+	case i == len(a) || i == len(b):
+		return len(a) - len(b)
+	case a[i] == '/':
+		return -1
+	case b[i] == '/':
 		return 1
+	case a[i] < b[i]:
+		return -1
 	}
-	return len(a) - len(b)
+	return 1
 }
 
 // Sort puts the manifest into the order of Compare.

@@ -1,0 +1,85 @@
+package plan_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+
+	"github.com/slugfile/slugfile/config"
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// large is how many files the tree of a large app has.
+const large = 40_000
+
+// modules is a tree of n files like that of a package manager, ten in a directory.
+func modules(n int) tree.Manifest {
+	m := make(tree.Manifest, 0, n)
+	for i := range n {
+		var content [8]byte
+		binary.BigEndian.PutUint64(content[:], uint64(i))
+		m = append(m, tree.Entry{
+			Path: fmt.Sprintf("node_modules/package-%04d/lib/part%d/module_%d_index.js", i/100, i/10%10, i),
+			Kind: tree.File, Size: int64(i % 9000), Digest: digest.Of(content[:]),
+		})
+	}
+	return m
+}
+
+// largeApp is an app of large files, in the source tree or as the output of a step.
+func largeApp(built bool) (plan.Inputs, artifact.Tree) {
+	in := plan.Inputs{
+		File:   &config.File{App: "example", Stack: "heroku-24", ProcessTypes: map[string]string{"web": "node web.js"}},
+		Source: artifact.Source{Dir: "/src", Tree: modules(large)},
+	}
+	t := artifact.Tree{Source: in.Source}
+	if built {
+		in.File.Build = []config.Step{{Name: "bundle", Run: "npm ci", Outputs: []string{"node_modules"}}}
+		t.Outputs = []artifact.Output{{Step: "bundle", Dir: "/out", Tree: in.Source.Tree}}
+		in.Source = source("lib/old.js", "package.json", "web.js")
+		t.Source = in.Source
+	}
+	return in, t
+}
+
+func BenchmarkLayout(b *testing.B) {
+	files := []config.FileEntry{{From: ".", Into: ".", Exclude: []string{"**/*.md", "**/test/**", "**/*.map", "docs"}}}
+	for _, c := range []struct {
+		name  string
+		built bool
+		files []config.FileEntry
+	}{{"source", false, nil}, {"output", true, nil}, {"files", false, files}} {
+		b.Run(c.name, func(b *testing.B) {
+			_, t := largeApp(c.built)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := plan.Layout(c.files, t); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkKey(b *testing.B) {
+	in, _ := largeApp(false)
+	b.ReportAllocs()
+	for b.Loop() {
+		if plan.Key(in, "heroku-24", plan.Observed{}).IsZero() {
+			b.Fatal("no key")
+		}
+	}
+}
+
+func BenchmarkNewRecord(b *testing.B) {
+	in, t := largeApp(true)
+	b.ReportAllocs()
+	for b.Loop() {
+		if r := plan.NewRecord(in, "heroku-24", artifact.Slug{}, t); len(r.Tree) < large {
+			b.Fatal(len(r.Tree))
+		}
+	}
+}
