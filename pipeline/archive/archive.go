@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"time"
@@ -32,6 +31,8 @@ type Stage struct {
 	// Workers is how many parts of the slug are compressed at a time; 0 means one a core, at
 	// most 8. The slug does not depend on it.
 	Workers int
+	// Cold takes nothing from earlier slugs.
+	Cold bool
 }
 
 // subject names the task in events.
@@ -66,74 +67,106 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 	}
 	warnTwins(members, sink)
 
-	ingest, err := s.Store.Create()
+	earlier := &cache{store: s.Store, sink: sink}
+	if !s.Cold {
+		earlier = openCache(s.Store, sink)
+	}
+	defer earlier.close()
+	w := &writing{stage: s, step: step, members: members, sink: sink, masked: map[string]bool{}}
+	index, tarSize, err := w.write(ctx, earlier)
 	if err != nil {
-		return artifact.Slug{}, err
-	}
-	defer ingest.Close()
-	write := s.writer(step, members, sink)
-	result, err := write(ctx, ingest)
-	if moved := (*slug.ChangedError)(nil); errors.As(err, &moved) {
-		// An editor or a build that is just saving is over by the second look. What stays
-		// changed is not what was planned.
-		sink.Emit(event.Retry{Stage: event.Archive, Subject: subject, Attempt: 1, Error: err.Error()})
-		if err := ingest.Reset(); err != nil {
-			return artifact.Slug{}, err
-		}
-		if result, err = write(ctx, ingest); errors.As(err, &moved) {
-			err = fmt.Errorf("%w; no slug was made: run slugfile again when nothing writes to it", err)
-		}
-	}
-	if err != nil {
-		return artifact.Slug{}, err
-	}
-	if _, _, err := ingest.Commit(subject, result.Digest, result.Size); err != nil {
 		return artifact.Slug{}, err
 	}
 	out := artifact.Slug{
-		Path:   s.Store.Path(result.Digest),
-		Digest: result.Digest, Size: result.Size,
-		TarDigest: result.TarDigest, TarSize: result.TarSize,
+		Path:   s.Store.Path(index.Slug),
+		Digest: index.Slug, Size: index.Size,
+		TarSize: tarSize,
 		PlanKey: step.Key,
 	}
 	if err := s.Store.PutRef("slug", step.Key.String(), out); err != nil {
 		return artifact.Slug{}, err
 	}
-	out.Tree = slug.Tree(members)
+	out.Tree = slug.Tree(w.members)
 	return out, nil
 }
 
-// writer returns the function that writes the slug: it may be called twice and says each
-// warning once.
-func (s *Stage) writer(step plan.Archive, members []artifact.Member, sink event.Sink) func(context.Context, io.Writer) (slug.Result, error) {
-	masked := map[string]bool{}
-	return func(ctx context.Context, w io.Writer) (slug.Result, error) {
-		tell := event.Thin(sink, event.Archive, subject)
+// writing is the way of one slug into the store.
+type writing struct {
+	stage   *Stage
+	step    plan.Archive
+	members []artifact.Member
+	sink    event.Sink
+	// masked are the files that a warning told of.
+	masked map[string]bool
+}
+
+// write writes the slug, or finds that it is there. A tree that moves is looked at twice, and
+// earlier slugs that are damaged are left out.
+func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64, error) {
+	ingest, err := w.stage.Store.CreateVouched()
+	if err != nil {
+		return nil, 0, err
+	}
+	defer ingest.Close()
+	moved, damaged := (*slug.ChangedError)(nil), (*slug.CacheError)(nil)
+	for retried := false; ; {
+		tell := event.Thin(w.sink, event.Archive, subject)
 		var done, total int64
-		lim := &limited{w: w, limit: step.Limit}
-		result, err := slug.Write(ctx, lim, members, slug.Options{
-			Level: step.Level, Epoch: step.Epoch, Workers: s.Workers,
+		draft, err := slug.New(w.members, slug.Options{
+			Level: w.step.Level, Epoch: w.step.Epoch, Workers: w.stage.Workers, Cache: earlier.slugs,
 			Progress: func(d, t int64) {
 				done, total = d, t
 				tell(d, t)
 			},
-			Masked: func(m artifact.Member, mode fs.FileMode) {
-				if masked[m.Path] {
-					return
-				}
-				masked[m.Path] = true
-				sink.Emit(event.Warning{
-					Stage: event.Archive, Subject: m.Path,
-					Message: fmt.Sprintf("%q has mode %s; the slug has it without the setuid, setgid and sticky bits", m.Path, mode),
-					Hint:    "a dyno runs everything as one user, who could not use them",
-				})
-			},
+			Masked: w.tellMasked,
 		})
-		if errors.Is(err, errLimit) {
-			return result, &TooLargeError{Limit: step.Limit, Why: fmt.Sprintf("it reached the limit at %d%% of the files", percent(done, total)), Largest: largest(members)}
+		if err != nil {
+			return nil, 0, err
 		}
-		return result, err
+		w.members = draft.Members()
+		if same, ok := draft.Same(); ok && (w.step.Limit <= 0 || same.Index.Size <= w.step.Limit) {
+			earlier.first(same.Index.Slug)
+			return same.Index, draft.TarSize(), nil
+		}
+		result, err := draft.Write(ctx, &limited{w: ingest, limit: w.step.Limit})
+		switch {
+		case err == nil:
+			if _, _, err := ingest.Commit(subject, result.Digest, result.Size); err != nil {
+				return nil, 0, err
+			}
+			earlier.remember(result.Index)
+			return result.Index, result.TarSize, nil
+		case errors.Is(err, errLimit):
+			return nil, 0, &TooLargeError{Limit: w.step.Limit, Why: fmt.Sprintf("it reached the limit at %d%% of the files", percent(done, total)), Largest: largest(w.members)}
+		case errors.As(err, &damaged):
+			earlier.forget(damaged)
+		case errors.As(err, &moved) && !retried:
+			// An editor or a build that is just saving is over by the second look. What stays
+			// changed is not what was planned.
+			retried = true
+			w.sink.Emit(event.Retry{Stage: event.Archive, Subject: subject, Attempt: 1, Error: err.Error()})
+		case errors.As(err, &moved):
+			return nil, 0, fmt.Errorf("%w; no slug was made: run slugfile again when nothing writes to it", err)
+		default:
+			return nil, 0, err
+		}
+		if err := ingest.Reset(); err != nil {
+			return nil, 0, err
+		}
 	}
+}
+
+// tellMasked says once of a file that the slug has it with fewer bits.
+func (w *writing) tellMasked(m artifact.Member, mode fs.FileMode) {
+	if w.masked[m.Path] {
+		return
+	}
+	w.masked[m.Path] = true
+	w.sink.Emit(event.Warning{
+		Stage: event.Archive, Subject: m.Path,
+		Message: fmt.Sprintf("%q has mode %s; the slug has it without the setuid, setgid and sticky bits", m.Path, mode),
+		Hint:    "a dyno runs everything as one user, who could not use them",
+	})
 }
 
 // percent is done of total, in whole percents.

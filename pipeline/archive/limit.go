@@ -4,11 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/store"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -112,16 +113,32 @@ func early(members []artifact.Member, limit int64) error {
 // errLimit stops the writing of a slug at its limit.
 var errLimit = errors.New("over the limit")
 
-// limited is a writer that refuses the first byte beyond the limit. A limit of 0 is none.
+// limited is a way into the store that refuses the first byte beyond the limit. A limit of 0
+// is none.
 type limited struct {
-	w        io.Writer
+	w        *store.Ingest
 	n, limit int64
 }
 
 func (l *limited) Write(p []byte) (int, error) {
-	l.n += int64(len(p))
-	if l.limit > 0 && l.n > l.limit {
-		return 0, errLimit
+	if err := l.room(int64(len(p))); err != nil {
+		return 0, err
 	}
 	return l.w.Write(p)
+}
+
+// Copy makes a limited a slug.Copier.
+func (l *limited) Copy(src *os.File, off, n int64) error {
+	if err := l.room(n); err != nil {
+		return err
+	}
+	return l.w.Copy(src, off, n)
+}
+
+func (l *limited) room(n int64) error {
+	l.n += n
+	if l.limit > 0 && l.n > l.limit {
+		return errLimit
+	}
+	return nil
 }

@@ -121,9 +121,8 @@ type Slug struct {
 	Digest digest.Digest `json:"digest"`
 	// Size is in bytes, compressed.
 	Size int64 `json:"size"`
-	// TarDigest and TarSize are of the tar stream inside.
-	TarDigest digest.Digest `json:"tar_digest"`
-	TarSize   int64         `json:"tar_size"`
+	// TarSize is of the tar stream inside.
+	TarSize int64 `json:"tar_size"`
 	// PlanKey is the digest of every input that it was made of.
 	PlanKey digest.Digest `json:"plan_key"`
 	// Tree is what it holds below ./app.

@@ -16,13 +16,28 @@ import (
 // a directory stands right before its first member, in the lowest layer that has one, and
 // an equal entry in two layers belongs to the lowest. The root itself is not listed.
 //
-// Arranging twice changes nothing. Write arranges by itself.
+// Arranging twice changes nothing, and what is arranged is returned as it is. New arranges by
+// itself.
 func Arrange(members []artifact.Member) ([]artifact.Member, error) {
-	out := slices.Clone(members)
-	for i := range out {
-		if err := check(&out[i]); err != nil {
+	out := members
+	for i := range members {
+		m := members[i]
+		if err := check(&m); err != nil {
 			return nil, err
 		}
+		if m == members[i] {
+			continue
+		}
+		if &out[0] == &members[0] {
+			out = slices.Clone(members)
+		}
+		out[i] = m
+	}
+	if isArranged(out) {
+		return out, nil
+	}
+	if len(members) > 0 && &out[0] == &members[0] {
+		out = slices.Clone(members)
 	}
 	// By path first: this brings repeats together and parents before children.
 	slices.SortStableFunc(out, func(a, b artifact.Member) int {
@@ -53,6 +68,76 @@ func Arrange(members []artifact.Member) ([]artifact.Member, error) {
 	}
 	slices.SortStableFunc(out, func(a, b artifact.Member) int { return cmp.Compare(a.Layer, b.Layer) })
 	return out, nil
+}
+
+// isArranged looks at the layers side by side, by path, and needs no memory but for the
+// directories that are open.
+func isArranged(members []artifact.Member) bool {
+	var runs [][]artifact.Member // one a layer
+	for i := range members {
+		switch {
+		case i == 0 || members[i-1].Layer < members[i].Layer:
+			runs = append(runs, members[i:i:len(members)])
+		case members[i-1].Layer > members[i].Layer || tree.Compare(members[i-1].Path, members[i].Path) >= 0:
+			return false
+		}
+		last := &runs[len(runs)-1]
+		*last = (*last)[:len(*last)+1]
+	}
+	type directory struct {
+		*artifact.Member
+		lowest artifact.Layer // of what is in it
+		holds  bool
+	}
+	var open []directory
+	closeTop := func() bool {
+		d := open[len(open)-1]
+		open = open[:len(open)-1]
+		return !d.holds || d.lowest == d.Layer
+	}
+	previous := ""
+	for {
+		var first *[]artifact.Member
+		for r := range runs {
+			if len(runs[r]) > 0 && (first == nil || tree.Compare(runs[r][0].Path, (*first)[0].Path) < 0) {
+				first = &runs[r]
+			}
+		}
+		if first == nil {
+			break
+		}
+		m := &(*first)[0]
+		*first = (*first)[1:]
+		if m.Path == previous {
+			return false
+		}
+		previous = m.Path
+		for len(open) > 0 && !tree.Under(m.Path, open[len(open)-1].Path) {
+			if !closeTop() {
+				return false
+			}
+		}
+		above := 0 // the length of the parent's path with its slash
+		if len(open) > 0 {
+			d := &open[len(open)-1]
+			above = len(d.Path) + 1
+			if !d.holds || m.Layer < d.lowest {
+				d.lowest, d.holds = m.Layer, true
+			}
+		}
+		if strings.IndexByte(m.Path[above:], '/') >= 0 {
+			return false
+		}
+		if m.Kind == tree.Dir {
+			open = append(open, directory{Member: m})
+		}
+	}
+	for len(open) > 0 {
+		if !closeTop() {
+			return false
+		}
+	}
+	return true
 }
 
 // check refuses what a slug cannot hold and rewrites link targets.

@@ -14,6 +14,13 @@ const (
 	maxOctal = 1 << 33
 )
 
+// header begins the gzip member, as RFC 1952 has it: no flags, no time, no extra flags, and 255
+// for a file system that is not known.
+var header = [headerLen]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
+
+// footerLen is the length of what ends the gzip member: CRC-32 and length of the tar stream.
+const headerLen, footerLen = 10, 8
+
 // The kinds of tar entries that slugs have.
 const (
 	typeFile     = '0'

@@ -1,11 +1,11 @@
 package slug
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
-	"math"
+	"slices"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -104,9 +104,114 @@ func endsBefore(path string, size int64) bool {
 		return true
 	}
 	const room = segmentTarget - segmentMin
-	sum := sha256.Sum256([]byte(path))
-	return float64(binary.BigEndian.Uint64(sum[:8])) < float64(size)/room*math.MaxUint64
+	return mix(path)>>32 < uint64(size)<<32/room
+}
+
+// mix spreads a path over 64 bits: FNV-1a, and the last step of MurmurHash3, which brings each
+// bit of the input to the upper ones. An unlucky or malicious tree gets uneven segments, and
+// nothing worse.
+func mix(path string) uint64 {
+	h := uint64(0xcbf29ce484222325)
+	for i := range len(path) {
+		h = (h ^ uint64(path[i])) * 0x100000001b3
+	}
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return h ^ h>>33
 }
 
 // rootEntry is ./app/ itself, the first member of every slug.
 var rootEntry = tree.Entry{Kind: tree.Dir}
+
+// isPiece reports whether the segment holds a piece of a file that needs several.
+func (s segment) isPiece(members []artifact.Member) bool {
+	return slices.ContainsFunc(s.spans, func(sp span) bool {
+		return sp.member >= 0 && members[sp.member].Size > segmentTarget
+	})
+}
+
+// keys names the compressed bytes of each segment by what they are made of: what lies in it
+// and, for the window, what lies in the one before. A key is zero when the digest of a file
+// is not known.
+func keys(members []artifact.Member, segments []segment, o Options) []digest.Digest {
+	out := make([]digest.Digest, len(segments))
+	begin := keyStart(o, "digests")
+	begin = binary.AppendVarint(begin, o.Epoch)
+	var b []byte
+	var before digest.Digest // of the segment before; its zero value stands for the beginning
+	beforeKnown := true
+	for i, seg := range segments {
+		known := true
+		b = b[:0]
+		for _, sp := range seg.spans {
+			known = describe(&b, members, sp) && known
+		}
+		sum := digest.Of(b)
+		if known && beforeKnown {
+			b = append(append(append(b[:0], begin...), before[:]...), sum[:]...)
+			if seg.last {
+				b = append(b, 'L')
+			}
+			out[i] = digest.Of(b)
+		}
+		before, beforeKnown = sum, known
+	}
+	return out
+}
+
+// describe appends all that the bytes of a span depend on, beside the epoch.
+func describe(b *[]byte, members []artifact.Member, sp span) (known bool) {
+	e := &rootEntry
+	if sp.member >= 0 {
+		e = &members[sp.member].Entry
+	}
+	flags := byte(e.Kind) << 2
+	if sp.head {
+		flags |= 1
+	}
+	if e.Exec {
+		flags |= 2
+	}
+	*b = append(*b, flags)
+	*b = appendString(*b, e.Path)
+	*b = appendString(*b, e.Target)
+	if e.Kind != tree.File {
+		return true
+	}
+	*b = binary.AppendUvarint(*b, uint64(e.Size))
+	*b = binary.AppendUvarint(*b, uint64(sp.off))
+	*b = binary.AppendUvarint(*b, uint64(sp.n))
+	*b = append(*b, e.Digest[:]...)
+	return !e.Digest.IsZero()
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// contentKey names the compressed bytes of a segment by its tar bytes.
+func contentKey(o Options, last bool, window, raw []byte) digest.Digest {
+	h := digest.New()
+	h.Write(keyStart(o, "bytes"))
+	if last {
+		h.Write([]byte{'L'})
+	}
+	h.Write(binary.AppendUvarint(nil, uint64(len(window))))
+	h.Write(window)
+	h.Write(raw)
+	return digest.Sum(h)
+}
+
+// keyStart holds what a key depends on beside the segment: how it is compressed, and what the
+// key is made of.
+func keyStart(o Options, of string) []byte {
+	level := o.Level
+	if level == "" {
+		level = LevelDefault
+	}
+	var b []byte
+	for _, s := range []string{Compressor, level, of} {
+		b = appendString(b, s)
+	}
+	return b
+}

@@ -48,7 +48,7 @@ func TestWrite_bytesStayAsTheyWere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&got, "%s, %s\nslug %s %d\ntar  %s %d\n", slug.Compressor, level, r.Digest, r.Size, r.TarDigest, r.TarSize)
+		fmt.Fprintf(&got, "%s, %s\nslug %s %d\ntar  %d\n", slug.Compressor, level, r.Digest, r.Size, r.TarSize)
 	}
 	goldie.New(t).Assert(t, "digests", []byte(got.String()))
 }
@@ -83,8 +83,8 @@ func TestWrite_resultTellsTheTarStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	stream := tarOf(t, b.Bytes())
-	if r.TarSize != int64(len(stream)) || r.TarDigest != digest.Of(stream) {
-		t.Errorf("result tells %d bytes, %s; the stream has %d, %s", r.TarSize, r.TarDigest, len(stream), digest.Of(stream))
+	if r.TarSize != int64(len(stream)) {
+		t.Errorf("result tells %d bytes; the stream has %d", r.TarSize, len(stream))
 	}
 }
 

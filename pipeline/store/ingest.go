@@ -18,8 +18,9 @@ type Ingest struct {
 	s     *Store
 	lease *lease
 	f     *os.File
-	h     hash.Hash
-	size  int64
+	// h is nil when the writer vouches for the digest.
+	h    hash.Hash
+	size int64
 	// err is the first error of a write. The file can then not be committed: what reached the
 	// disk is not known.
 	err  error
@@ -28,6 +29,16 @@ type Ingest struct {
 
 // Create starts a file. Close must follow, after Commit too.
 func (s *Store) Create() (*Ingest, error) {
+	i, err := s.CreateVouched()
+	if err == nil {
+		i.h = digest.New()
+	}
+	return i, err
+}
+
+// CreateVouched is Create for a writer that knows the digest of what it writes: Commit takes
+// it at its word. Whoever opens the file finds out.
+func (s *Store) CreateVouched() (*Ingest, error) {
 	l, err := s.lease("")
 	if err != nil {
 		return nil, fmt.Errorf("make temporary file: %w", err)
@@ -36,7 +47,7 @@ func (s *Store) Create() (*Ingest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make temporary file: %w", errors.Join(err, l.end()))
 	}
-	return &Ingest{s: s, lease: l, f: f, h: digest.New()}, nil
+	return &Ingest{s: s, lease: l, f: f}, nil
 }
 
 // Write appends to the file.
@@ -45,10 +56,38 @@ func (i *Ingest) Write(p []byte) (int, error) {
 		return 0, i.err
 	}
 	n, err := i.f.Write(p)
-	i.h.Write(p[:n])
+	if i.h != nil {
+		i.h.Write(p[:n])
+	}
 	i.size += int64(n)
 	i.err = err
 	return n, err
+}
+
+// Copy appends the n bytes of src from off on. When the writer vouches for the digest, the
+// kernel copies them, or shares them where the file system can. A src that is shorter is an
+// io.ErrUnexpectedEOF.
+func (i *Ingest) Copy(src *os.File, off, n int64) error {
+	if i.err != nil {
+		return i.err
+	}
+	if i.h == nil {
+		done, err := copyRange(i.f, src, off, n)
+		i.size += done
+		off, n = off+done, n-done
+		if err != nil {
+			i.err = err
+			return err
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	done, err := io.Copy(i, io.NewSectionReader(src, off, n))
+	if err == nil && done < n {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // ReadAt reads what was written.
@@ -68,14 +107,16 @@ func (i *Ingest) Reset() error {
 	if _, i.err = i.f.Seek(0, io.SeekStart); i.err != nil {
 		return i.err
 	}
-	i.h.Reset()
+	if i.h != nil {
+		i.h.Reset()
+	}
 	i.size = 0
 	return nil
 }
 
 // Commit puts the file into the store under its digest. Bytes that are not those of want, or
 // not size of them, are a *digest.MismatchError that names subject; a zero want and a size of
-// -1 accept anything. It can succeed once.
+// -1 accept anything, unless the writer vouches for it. It can succeed once.
 func (i *Ingest) Commit(subject string, want digest.Digest, size int64) (digest.Digest, int64, error) {
 	if i.done {
 		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, fs.ErrClosed)
@@ -83,7 +124,13 @@ func (i *Ingest) Commit(subject string, want digest.Digest, size int64) (digest.
 	if i.err != nil {
 		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, i.err)
 	}
-	got := digest.Sum(i.h)
+	if i.h == nil && want.IsZero() {
+		return digest.Digest{}, 0, fmt.Errorf("store %s: nobody knows its digest", subject)
+	}
+	got := want
+	if i.h != nil {
+		got = digest.Sum(i.h)
+	}
 	if !want.IsZero() && got != want || size >= 0 && i.size != size {
 		if want.IsZero() {
 			want = got

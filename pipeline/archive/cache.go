@@ -1,0 +1,160 @@
+package archive
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/slug"
+	"github.com/slugfile/slugfile/pipeline/store"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// maxCached is how many earlier slugs segments are taken from: those of a few branches, or of
+// a few apps that are deployed in turn.
+const maxCached = 4
+
+// stamp says which file a path leads to, and that nobody has written to it. Times are in
+// nanoseconds since 1970. The zero stamp says nothing.
+type stamp struct {
+	Size     int64  `json:"size"`
+	Inode    uint64 `json:"inode"`
+	Device   uint64 `json:"device"`
+	Modified int64  `json:"modified"`
+	Changed  int64  `json:"changed"`
+}
+
+// recent is the document that names the newest slugs of the store, the newest first.
+type recent struct {
+	Slugs []recentSlug `json:"slugs"`
+}
+
+type recentSlug struct {
+	Slug digest.Digest `json:"slug"`
+	// Stamp is of its file when its bytes were last known to be right.
+	Stamp stamp `json:"stamp"`
+}
+
+// The documents in the store: which slugs there are, and an index for each.
+const (
+	recentKind, recentKey = "archive", "recent"
+	indexKind             = "segments"
+)
+
+// cache is the earlier slugs that this run takes segments from. All it knows are hints: with
+// nothing of it the slug is the same.
+type cache struct {
+	store *store.Store
+	sink  event.Sink
+	slugs []slug.Cached
+}
+
+// openCache opens the newest slugs of the store. A file whose stamp is another than it was,
+// as after a cache was copied, is hashed; a damaged one is removed, and said.
+func openCache(st *store.Store, sink event.Sink) *cache {
+	c := &cache{store: st, sink: sink}
+	var r recent
+	if ok, err := st.GetRef(recentKind, recentKey, &r); err != nil || !ok {
+		return c
+	}
+	for _, known := range r.Slugs {
+		b, ok, err := st.GetBytes(indexKind, known.Slug.String())
+		if err != nil || !ok {
+			continue
+		}
+		index, err := slug.ParseIndex(b)
+		if err == nil && index.Slug != known.Slug {
+			err = errors.New("it is of another slug")
+		}
+		if err != nil {
+			c.warn(known.Slug, err)
+			continue
+		}
+		f, err := c.open(known)
+		if err != nil {
+			c.warn(known.Slug, err)
+			continue
+		}
+		if f != nil {
+			c.slugs = append(c.slugs, slug.Cached{Index: index, File: f})
+		}
+	}
+	return c
+}
+
+// open returns the file of an earlier slug, or nil when it is not there any more.
+func (c *cache) open(known recentSlug) (*os.File, error) {
+	f, err := tree.Open(c.store.Path(known.Slug))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err == nil && known.Stamp != (stamp{}) && stampOf(fi) == known.Stamp {
+		return f, nil
+	}
+	f.Close()
+	return c.store.Open(known.Slug)
+}
+
+func (c *cache) warn(d digest.Digest, why error) {
+	c.sink.Emit(event.Warning{
+		Stage: event.Archive, Subject: subject,
+		Message: fmt.Sprintf("nothing is taken from the earlier slug %s: %v", d.Short(), why),
+	})
+}
+
+// close closes the files.
+func (c *cache) close() {
+	for _, s := range c.slugs {
+		_ = s.File.Close() // it was only read
+	}
+	c.slugs = nil
+}
+
+// remember stores the index of a new slug and puts it before the others. What cannot be
+// stored costs the next run time, and nothing else.
+func (c *cache) remember(x *slug.Index) {
+	b, err := x.AppendBinary(nil)
+	if err == nil {
+		err = c.store.PutBytes(indexKind, x.Slug.String(), b)
+	}
+	if err != nil {
+		c.warn(x.Slug, err)
+		return
+	}
+	c.first(x.Slug)
+}
+
+// first puts a slug before the others.
+func (c *cache) first(d digest.Digest) {
+	newest := recentSlug{Slug: d}
+	if fi, err := os.Lstat(c.store.Path(d)); err == nil {
+		newest.Stamp = stampOf(fi)
+	}
+	r := recent{Slugs: []recentSlug{newest}}
+	for _, s := range c.slugs {
+		if fi, err := s.File.Stat(); err == nil && s.Index.Slug != d && len(r.Slugs) < maxCached {
+			r.Slugs = append(r.Slugs, recentSlug{Slug: s.Index.Slug, Stamp: stampOf(fi)})
+		}
+	}
+	if err := c.store.PutRef(recentKind, recentKey, r); err != nil {
+		c.warn(d, err)
+	}
+}
+
+// forget drops an earlier slug that turned out not to be what it should.
+func (c *cache) forget(e *slug.CacheError) {
+	c.warn(e.Slug, errors.New(e.Why))
+	c.slugs = slices.DeleteFunc(c.slugs, func(s slug.Cached) bool {
+		if s.Index.Slug != e.Slug {
+			return false
+		}
+		_ = s.File.Close() // it was only read
+		return true
+	})
+}
