@@ -36,6 +36,11 @@ type Stage struct {
 	Options Options
 
 	busy keyed
+
+	mu sync.Mutex
+	// made is what Run handed out, by the directory or the pack that holds it, with Unpack set for
+	// a directory; see Mend.
+	made map[string]plan.Runtime
 }
 
 // Options are the limits of downloads. The zero value is what users get.
@@ -85,7 +90,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-const treeKind = "runtime"
+// The kinds of trees in the store. A tree of packKind is a directory with one file, packName, and
+// its manifest is of what the pack holds.
+const (
+	treeKind = "runtime"
+	packKind = "pack"
+	packName = "pack"
+)
 
 // Run fetches the runtimes, several at once, and returns them in their order. Bytes that are
 // not the pinned ones are a *digest.MismatchError in the chain.
@@ -99,11 +110,7 @@ func (s *Stage) Run(ctx context.Context, f plan.Fetch) ([]artifact.Runtime, erro
 	for i, r := range f.Runtimes {
 		group.Go(func() error {
 			var err error
-			t := &task{s: s, o: o, client: c, name: r.Name, start: time.Now()}
-			t.emit(event.TaskStarted{Stage: event.Fetch, Subject: r.Name, Total: max(0, r.Size)})
-			if out[i], err = t.run(groupCtx, r); err != nil {
-				t.failed(ctx, groupCtx, err)
-			}
+			out[i], err = s.fetch(ctx, groupCtx, o, c, r)
 			return err
 		})
 	}
@@ -111,6 +118,17 @@ func (s *Stage) Run(ctx context.Context, f plan.Fetch) ([]artifact.Runtime, erro
 		return nil, err
 	}
 	return out, nil
+}
+
+// fetch fetches one runtime; outer is the context of all that are fetched with it.
+func (s *Stage) fetch(outer, ctx context.Context, o Options, c *client, r plan.Runtime) (artifact.Runtime, error) {
+	t := &task{s: s, o: o, client: c, name: r.Name, start: time.Now()}
+	t.emit(event.TaskStarted{Stage: event.Fetch, Subject: r.Name, Total: max(0, r.Size)})
+	out, err := t.run(ctx, r)
+	if err != nil {
+		t.failed(outer, ctx, err)
+	}
+	return out, err
 }
 
 // task is the work for one runtime.
@@ -168,17 +186,9 @@ func (t *task) run(ctx context.Context, r plan.Runtime) (artifact.Runtime, error
 	}
 	// Two runtimes of the same archive download it once.
 	defer t.s.busy.lock(r.Digest)()
-	if r.Path != "" {
-		size, err := t.checkFile(ctx, r.Path, r.Digest, r.Size)
-		if err != nil {
-			return out, &changedError{err: err, hint: `if the archive was replaced on purpose, change its sha256 in slug.yaml or run "slugfile lock --update"`}
-		}
-		out.Size = size
-	}
-	key := r.TreeKey()
 	known := r.Path != "" || t.seen(r)
 	// Looked at in any case: PutTree takes a tree that stands there for a whole one.
-	dir, m, ok, err := t.s.Store.VerifyTree(ctx, treeKind, key)
+	ok, err := t.stored(ctx, r, &out)
 	if err != nil {
 		return out, fmt.Errorf("%s: %w", t.subject(), err)
 	}
@@ -187,7 +197,6 @@ func (t *task) run(ctx context.Context, r plan.Runtime) (artifact.Runtime, error
 			out.Size = size
 		}
 		out.Size = max(0, out.Size) // the archive may be gone while its tree is whole
-		out.Dir, out.Tree = dir, m
 		t.finished(out.Size, "in the store")
 		return out, nil
 	}
@@ -201,7 +210,11 @@ func (t *task) run(ctx context.Context, r plan.Runtime) (artifact.Runtime, error
 		return out, fmt.Errorf("%s: %w", t.subject(), err)
 	}
 	out.Size = info.Size()
-	out.Dir, out.Tree, err = t.unpack(ctx, archive, key, r.Strip)
+	if r.Unpack {
+		err = t.unpack(ctx, archive, r, &out)
+	} else {
+		err = t.pack(ctx, archive, r, &out)
+	}
 	if err != nil {
 		return out, err
 	}
@@ -209,13 +222,37 @@ func (t *task) run(ctx context.Context, r plan.Runtime) (artifact.Runtime, error
 	return out, nil
 }
 
-func (t *task) unpack(ctx context.Context, archive *os.File, key digest.Digest, strip int) (string, tree.Manifest, error) {
-	return t.s.Store.PutTree(treeKind, key, func(dir string) (tree.Manifest, error) {
+// stored takes the runtime from the store. One that was unpacked, for a step that is gone by
+// now, serves as well as its pack.
+func (t *task) stored(ctx context.Context, r plan.Runtime, out *artifact.Runtime) (bool, error) {
+	if !r.Unpack {
+		ok, err := t.packed(r, out)
+		if err != nil || ok {
+			return ok, err
+		}
+	}
+	dir, m, ok, err := t.s.Store.VerifyTree(ctx, treeKind, r.TreeKey())
+	if err != nil || !ok {
+		return false, err
+	}
+	out.Dir, out.Tree = dir, m
+	t.s.remember(dir, r, true)
+	return true, nil
+}
+
+func (t *task) unpack(ctx context.Context, archive *os.File, r plan.Runtime, out *artifact.Runtime) error {
+	dir, m, err := t.s.Store.PutTree(treeKind, r.TreeKey(), func(dir string) (tree.Manifest, error) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return nil, err
 		}
-		return unpack.Into(ctx, archive, dir, unpack.Options{Name: t.name, Strip: strip})
+		return unpack.Into(ctx, archive, dir, unpack.Options{Name: t.name, Strip: r.Strip})
 	})
+	if err != nil {
+		return err
+	}
+	out.Dir, out.Tree = dir, m
+	t.s.remember(dir, r, true)
+	return nil
 }
 
 // archive returns the verified archive, open in the store, and a reason when nothing had to
@@ -242,7 +279,9 @@ func (t *task) archive(ctx context.Context, r plan.Runtime, known bool) (*os.Fil
 	}
 	var err error
 	if r.Path != "" {
-		_, _, err = t.ingestFile(ctx, r.Path, r.Digest, r.Size)
+		if _, _, err = t.ingestFile(ctx, r.Path, r.Digest, r.Size); err != nil {
+			err = &changedError{err: err, hint: `if the archive was replaced on purpose, change its sha256 in slug.yaml or run "slugfile lock --update"`}
+		}
 	} else {
 		_, _, err = t.download(ctx, r.URL, r.Digest, r.Size)
 	}

@@ -8,12 +8,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
-	"github.com/slugfile/slugfile/pipeline/digest"
-	"github.com/slugfile/slugfile/pipeline/unpack"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/tree"
+	"github.com/slugfile/slugfile/pipeline/unpack"
 )
 
 // entry is one header of a tar written by hand: archive/tar's writer would refuse most of
@@ -163,7 +166,49 @@ func extractIn(t testing.TB, base string, archive []byte, o unpack.Options) (str
 	defer f.Close()
 	dest := filepath.Join(base, "dest")
 	m, err := unpack.Extract(t.Context(), f, dest, o)
+	if _, bench := t.(*testing.B); !bench && (err == nil || !strings.HasSuffix(err.Error(), "already there")) {
+		checkPack(t, f, o, m, err)
+	}
 	return dest, m, err
+}
+
+// checkPack holds for every archive of all tests: a pack has the verdict and the manifest of a
+// directory, and the same bytes.
+func checkPack(t testing.TB, f *os.File, o unpack.Options, m tree.Manifest, verdict error) {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "pack")
+	out, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	packed, offsets, err := unpack.Pack(t.Context(), f, out, o)
+	if verdict != nil || err != nil {
+		if verdict == nil || err == nil || verdict.Error() != err.Error() {
+			t.Errorf("a directory: %v; a pack: %v", verdict, err)
+		}
+		return
+	}
+	if d := cmp.Diff(m, packed); d != "" {
+		t.Errorf("manifest (-directory +pack):\n%s", d)
+	}
+	again, err := unpack.Offsets(out, packed)
+	if err != nil || !slices.Equal(offsets, again) {
+		t.Errorf("offsets %v, read back %v, %v", offsets, again, err)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range packed {
+		at := offsets[i]
+		if (at == 0) != (e.Kind != tree.File) {
+			t.Errorf("%s is at %d", e.Path, at)
+		}
+		if e.Kind == tree.File && digest.Of(text[at:at+e.Size]) != e.Digest {
+			t.Errorf("%s has other bytes in the pack", e.Path)
+		}
+	}
 }
 
 // snapshot is the digest of everything below dir: names, types, modes, times, contents.

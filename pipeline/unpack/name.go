@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	maxName  = 4096 // bytes of a name or of a link's target: PATH_MAX
-	maxDepth = 64   // components, except in slugs
+	maxName      = 4096        // bytes: PATH_MAX
+	maxTarget    = maxName - 1 // bytes of a link's target, which the system ends with a NUL
+	maxComponent = 255         // bytes of one: NAME_MAX of all common file systems
+	maxDepth     = 64          // components, except in slugs
 )
 
 // components checks a name of the archive and cuts it. Nothing is cleaned: a leading "./"
@@ -40,6 +42,9 @@ func (o Options) components(name string, dir bool) ([]string, error) {
 			return nil, errors.New("its name has an empty component")
 		case ".", "..":
 			return nil, fmt.Errorf("its name has the component %q", p)
+		}
+		if len(p) > maxComponent {
+			return nil, fmt.Errorf("its name has a component of over %d bytes", maxComponent)
 		}
 	}
 	return parts, nil
@@ -103,6 +108,9 @@ func (o Options) nothingLeft() error {
 func (o Options) target(p, text string) ([]string, error) {
 	if err := o.checkText(text); err != nil {
 		return nil, fmt.Errorf("its target %w", err)
+	}
+	if len(text) > maxTarget {
+		return nil, fmt.Errorf("its target is over %d bytes long", maxTarget)
 	}
 	var way []string
 	rest := text

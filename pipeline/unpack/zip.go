@@ -83,8 +83,8 @@ func zipEntry(ctx context.Context, w *writer, f *zip.File) (err error) {
 	if kind == 0 {
 		return w.file(ctx, p, f.Mode()&0o100 != 0, size, limited)
 	}
-	if size > maxName {
-		return fmt.Errorf("its target is over %d bytes long", maxName)
+	if size > maxTarget {
+		return fmt.Errorf("its target is over %d bytes long", maxTarget)
 	}
 	var target bytes.Buffer
 	if _, err := target.ReadFrom(limited); err != nil {
