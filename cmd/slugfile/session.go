@@ -208,13 +208,14 @@ func (e *refusedError) Hint() string { return e.problems[0].Hint }
 // pipeline puts the five stages together. platform is nil for build.
 func (s *session) pipeline(p platform.Platform) *pipeline.Pipeline {
 	sink := event.Sink(s.view)
+	runtimes := &fetch.Stage{
+		Store: s.store, Mirrors: s.mirrors, Sink: sink,
+		Options: fetch.Options{UserAgent: s.app.userAgent(), Idle: s.app.Patience.Idle},
+	}
 	return &pipeline.Pipeline{
-		Fetch: &fetch.Stage{
-			Store: s.store, Mirrors: s.mirrors, Sink: sink,
-			Options: fetch.Options{UserAgent: s.app.userAgent(), Idle: s.app.Patience.Idle},
-		},
+		Fetch:   runtimes,
 		Compile: &compile.Stage{Store: s.store, Sink: sink, Env: s.app.Env, Redact: s.app.Redactor.String, Home: filepath.Join(s.dirs.Cache, "home"), LockTimeout: s.lockTimeout},
-		Archive: &archive.Stage{Store: s.store, Sink: sink},
+		Archive: &archive.Stage{Store: s.store, Sink: sink, Mend: runtimes.Mend},
 		Upload:  &upload.Stage{Platform: p, Store: s.store, Sink: sink},
 		Release: &release.Stage{Platform: p, Sink: sink, Settle: s.app.Patience.Settle},
 		Sink:    sink,

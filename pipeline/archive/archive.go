@@ -33,6 +33,9 @@ type Stage struct {
 	Workers int
 	// Cold takes nothing from earlier slugs.
 	Cold bool
+	// Mend may be nil. It makes the file at a path anew, with the bytes that it should have, and
+	// reports false when it cannot know them.
+	Mend func(ctx context.Context, path string) (bool, error)
 }
 
 // subject names the task in events.
@@ -144,7 +147,11 @@ func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64
 			// An editor or a build that is just saving is over by the second look. What stays
 			// changed is not what was planned.
 			retried = true
-			w.sink.Emit(event.Retry{Stage: event.Archive, Subject: subject, Attempt: 1, Error: err.Error()})
+			if mended, err := w.mend(ctx, moved.Path); err != nil {
+				return nil, 0, err
+			} else if !mended {
+				w.sink.Emit(event.Retry{Stage: event.Archive, Subject: subject, Attempt: 1, Error: moved.Error()})
+			}
 		case errors.As(err, &moved):
 			return nil, 0, fmt.Errorf("%w; no slug was made: run slugfile again when nothing writes to it", err)
 		default:
@@ -154,6 +161,14 @@ func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64
 			return nil, 0, err
 		}
 	}
+}
+
+// mend is for files of the store, in which nobody should have written.
+func (w *writing) mend(ctx context.Context, path string) (bool, error) {
+	if w.stage.Mend == nil {
+		return false, nil
+	}
+	return w.stage.Mend(ctx, path)
 }
 
 // tellMasked says once of a file that the slug has it with fewer bits.
