@@ -7,9 +7,11 @@
 // slug, and nothing here unpacks to disk.
 package slug
 
+import "github.com/slugfile/slugfile/pipeline/deflate"
+
 // Compressor names what deflates the segments. Its output may change from version to
 // version, so it stands beside a slug's digest wherever slugs are compared.
-const Compressor = "klauspost/compress/flate v1.20.3"
+const Compressor = deflate.ID
 
 // root is the directory that every member lives in, as the platform wants it.
 const root = "./app/"

@@ -1,7 +1,6 @@
 package slug
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,10 +10,10 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/klauspost/compress/flate"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/deflate"
 	"github.com/slugfile/slugfile/pipeline/digest"
 )
 
@@ -112,14 +111,9 @@ func (d *Draft) Write(ctx context.Context, w io.Writer) (Result, error) {
 	})
 	for range workers {
 		g.Go(func() error {
-			z, err := flate.NewWriter(nil, levels[d.o.Level])
-			if err != nil {
-				return err
-			}
+			z := deflate.NewEncoder(levels[d.o.Level])
 			for j := range work {
-				if err := d.compress(j, z); err != nil {
-					return err
-				}
+				d.compress(j, z)
 				j.done <- struct{}{}
 			}
 			return nil
@@ -207,34 +201,21 @@ func (d *Draft) window(ctx context.Context, s *source, i int, b []byte) ([]byte,
 }
 
 // compress deflates a segment by itself: it may refer to the window, but its bytes can be put
-// behind those of any other segment. A sync flush ends it on a byte boundary.
-func (d *Draft) compress(j *job, z *flate.Writer) error {
+// behind those of any other segment.
+func (d *Draft) compress(j *job, z *deflate.Encoder) {
 	seg := d.segments[j.i]
 	j.part = part{raw: int64(len(j.raw)), tail: digest.Of(tail(j.raw))}
 	if seg.isPiece(d.members) {
 		j.part.content = contentKey(d.o, seg.last, j.window, j.raw)
 		if at, ok := d.known.contents[j.part.content]; ok {
 			j.found = at
-			return nil
+			return
 		}
 	}
-	out := bytes.NewBuffer(j.out[:0])
-	z.ResetDict(out, j.window)
-	if _, err := z.Write(j.raw); err != nil {
-		return err
-	}
-	finish := z.Flush
-	if seg.last {
-		finish = z.Close
-	}
-	if err := finish(); err != nil {
-		return err
-	}
-	j.out = out.Bytes()
+	j.out = z.Append(j.out[:0], j.window, j.raw, seg.last)
 	j.part.size = int64(len(j.out))
 	j.part.crc = crc32.ChecksumIEEE(j.raw)
 	j.part.check = crc32.Checksum(j.out, castagnoli)
-	return nil
 }
 
 // run returns the places of the found segments from number i on that lie one behind the other

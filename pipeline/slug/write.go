@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/deflate"
 	"github.com/slugfile/slugfile/pipeline/digest"
 )
 
@@ -16,9 +17,8 @@ const (
 	LevelFast    = "fast"
 )
 
-// levels maps names to those of the compressor. Chosen by BenchmarkLevels: default is the
-// cheapest whose size is within one percent of gzip -6.
-var levels = map[string]int{"": 8, LevelDefault: 8, LevelFast: 6}
+// levels are those of the compressor, by their names in slug.yaml.
+var levels = map[string]deflate.Level{"": deflate.Default, LevelDefault: deflate.Default, LevelFast: deflate.Fast}
 
 // maxWorkers bounds the memory: a worker needs about four MiB.
 const maxWorkers = 8

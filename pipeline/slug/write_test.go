@@ -554,19 +554,6 @@ func TestWrite_defaultIsWithinOnePercentOfGzip6(t *testing.T) {
 	}
 }
 
-func TestCompressor_isTheOneInGoMod(t *testing.T) {
-	t.Parallel()
-	mod, err := os.ReadFile("../../go.mod")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, version, _ := strings.Cut(slug.Compressor, " ")
-	if !strings.Contains(string(mod), "github.com/klauspost/compress "+version+"\n") &&
-		!strings.Contains(string(mod), "github.com/klauspost/compress "+version+" //") {
-		t.Errorf("go.mod does not require %s", slug.Compressor)
-	}
-}
-
 func BenchmarkWrite(b *testing.B) {
 	ms := members(b, varied(b), artifact.LayerSource)
 	for _, level := range []string{slug.LevelDefault, slug.LevelFast} {
