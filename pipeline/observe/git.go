@@ -1,11 +1,14 @@
 package observe
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"os/exec"
 	"path"
@@ -99,44 +102,99 @@ func newGit(env map[string]string) (*git, error) {
 	return g, nil
 }
 
-// run starts git in dir. What a repository's configuration could have it execute is off.
-func (g *git) run(ctx context.Context, dir string, args ...string) ([]byte, error) {
+// command is git in dir. What a repository's configuration could have it execute is off.
+func (g *git) command(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, g.path, append([]string{"-c", "core.fsmonitor=false", "-c", "core.hooksPath=" + os.DevNull}, args...)...)
 	cmd.Dir, cmd.Env = dir, g.env
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err == nil {
-		return out, nil
-	}
+	cmd.Stderr = &bytes.Buffer{}
+	return cmd
+}
+
+// fault says what git said about a command that ended with err.
+func fault(ctx context.Context, cmd *exec.Cmd, what string, err error) error {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	said := strings.TrimSpace(stderr.String())
+	said := strings.TrimSpace(fmt.Sprint(cmd.Stderr))
 	if strings.Contains(said, "not a git repository") {
-		return nil, errNoRepository
+		return errNoRepository
 	}
 	line, _, _ := strings.Cut(said, "\n")
 	if line == "" {
 		line = err.Error()
 	}
-	return nil, fmt.Errorf("git %s in %s: %s", args[0], dir, strings.TrimPrefix(line, "fatal: "))
+	return fmt.Errorf("git %s in %s: %s", what, cmd.Dir, strings.TrimPrefix(line, "fatal: "))
+}
+
+// run runs git in dir.
+func (g *git) run(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	cmd := g.command(ctx, dir, args...)
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fault(ctx, cmd, args[0], err)
+	}
+	return out, nil
+}
+
+// output is a git process whose lines are read while it runs. They end with NUL.
+type output struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	cmd    *exec.Cmd
+	what   string
+	lines  *bufio.Reader
+}
+
+func (g *git) start(ctx context.Context, dir string, args ...string) (*output, error) {
+	inner, cancel := context.WithCancel(ctx)
+	o := &output{ctx: ctx, cancel: cancel, cmd: g.command(inner, dir, args...), what: args[0]}
+	pipe, err := o.cmd.StdoutPipe()
+	if err == nil {
+		o.lines = bufio.NewReaderSize(pipe, 64<<10)
+		err = o.cmd.Start()
+	}
+	if err != nil {
+		cancel()
+		return nil, fault(ctx, o.cmd, o.what, err)
+	}
+	return o, nil
+}
+
+// line returns the next line, and false after the last one.
+func (o *output) line() (string, bool) {
+	b, err := o.lines.ReadSlice(0)
+	if err != nil {
+		return "", false // the end tells whether it was the end
+	}
+	return string(b[:len(b)-1]), true
+}
+
+// end waits for the process, whose lines have been read.
+func (o *output) end() error {
+	defer o.cancel()
+	if rest, err := io.Copy(io.Discard, o.lines); err != nil || rest > 0 {
+		o.cancel()
+		err = errors.Join(fmt.Errorf("its list of files is cut off"), err)
+		return errors.Join(fault(o.ctx, o.cmd, o.what, err), o.cmd.Wait())
+	}
+	if err := o.cmd.Wait(); err != nil {
+		return fault(o.ctx, o.cmd, o.what, err)
+	}
+	return nil
+}
+
+// drop ends a process that nobody reads any more.
+func (o *output) drop() {
+	o.cancel()
+	_ = o.cmd.Wait() // it was killed
 }
 
 // listing is what git names.
 type listing struct {
-	paths []string
-	// tracked maps the files of the index to their executable bit.
-	tracked map[string]bool
-	absent  []tree.Withheld
-}
-
-// exec takes the executable bit from the index, for a file system may not have one.
-func (l *listing) exec(rel string, mode fs.FileMode) bool {
-	if x, ok := l.tracked[rel]; ok {
-		return x
-	}
-	return mode&0o100 != 0
+	git    *git
+	root   string
+	absent []tree.Withheld
+	err    error // why the paths ended early
 }
 
 const (
@@ -144,57 +202,90 @@ const (
 	modeSubmodule = "160000"
 )
 
-// list is `git ls-files -co --exclude-standard`, and the same in each submodule that is
-// checked out: git names a submodule as one path, and its content is what lies on disk.
-func (g *git) list(ctx context.Context, dir string) (*listing, error) {
-	l := &listing{tracked: map[string]bool{}}
-	return l, g.listInto(ctx, l, dir, "")
+// paths are what `git ls-files -co --exclude-standard` lists, and the same in each submodule
+// that is checked out: git names a submodule as one path, and its content is what lies on
+// disk. The executable bit is that of git's index, for a file system may not have one.
+//
+// Git looks for untracked files while its caller looks at the tracked ones: two processes,
+// which see two states when somebody changes git's index meanwhile. Then a third one makes
+// sure that no file fell between them.
+func (l *listing) paths(ctx context.Context, r *repository) iter.Seq2[string, tree.Exec] {
+	return func(yield func(string, tree.Exec) bool) {
+		stopped := false
+		l.err = l.list(ctx, r, "", func(p string, x tree.Exec) bool {
+			stopped = stopped || !yield(p, x)
+			return !stopped
+		})
+	}
 }
 
-func (g *git) listInto(ctx context.Context, l *listing, root, below string) error {
-	out, err := g.run(ctx, filepath.Join(root, filepath.FromSlash(below)), "ls-files", "-co", "--exclude-standard", "-t", "-s", "-z")
+func (l *listing) list(ctx context.Context, r *repository, below string, yield func(string, tree.Exec) bool) error {
+	dir := filepath.Join(l.root, filepath.FromSlash(below))
+	before := r.index()
+	others, err := l.git.start(ctx, dir, "ls-files", "-o", "--exclude-standard", "-z")
 	if err != nil {
 		return err
 	}
-	for line := range strings.SplitSeq(string(out), "\x00") {
-		if line == "" {
-			continue
-		}
-		tag, name, ok := strings.Cut(line, " ")
-		if !ok {
-			return fmt.Errorf("git ls-files in %s: line %q has no tag", root, line)
-		}
-		mode := ""
-		if tag != "?" {
-			stage, rest, ok := strings.Cut(name, "\t")
-			if !ok {
-				return fmt.Errorf("git ls-files in %s: line %q has no path", root, line)
-			}
-			mode, _, _ = strings.Cut(stage, " ")
-			name = rest
-		}
-		foreign := strings.HasSuffix(name, "/") // an untracked directory that is a repository
-		name = path.Join(below, name)
-		switch {
-		case foreign:
-			l.absent = append(l.absent, tree.Withheld{Path: name, Rule: "another git repository"})
-		case mode == modeSubmodule:
-			if err := g.submodule(ctx, l, root, name); err != nil {
-				return err
-			}
-		default:
-			l.paths = append(l.paths, name)
-			if mode != "" {
-				l.tracked[name] = mode == modeExec
-			}
+	if more, err := l.tracked(ctx, dir, below, yield); err != nil || !more {
+		others.drop()
+		return err
+	}
+	for name, ok := others.line(); ok; name, ok = others.line() {
+		if p, foreign := strings.CutSuffix(name, "/"); foreign { // an untracked directory that is a repository
+			l.absent = append(l.absent, tree.Withheld{Path: path.Join(below, p), Rule: "another git repository"})
+		} else if !yield(path.Join(below, name), tree.ByMode) {
+			others.drop()
+			return nil
 		}
 	}
-	return nil
+	if err := others.end(); err != nil {
+		return err
+	}
+	if before.same(r.index()) {
+		return nil
+	}
+	_, err = l.tracked(ctx, dir, below, yield)
+	return err
 }
 
-func (g *git) submodule(ctx context.Context, l *listing, root, name string) error {
+// tracked lists git's index, and is not to go on when yield says so.
+func (l *listing) tracked(ctx context.Context, dir, below string, yield func(string, tree.Exec) bool) (more bool, err error) {
+	out, err := l.git.start(ctx, dir, "ls-files", "-c", "-s", "-z")
+	if err != nil {
+		return false, err
+	}
+	for line, ok := out.line(); ok; line, ok = out.line() {
+		stage, name, ok := strings.Cut(line, "\t")
+		if !ok {
+			out.drop()
+			return false, fmt.Errorf("git ls-files in %s: line %q has no path", dir, line)
+		}
+		if below != "" {
+			name = below + "/" + name
+		}
+		exec := tree.NotExecutable
+		switch mode, _, _ := strings.Cut(stage, " "); mode {
+		case modeSubmodule:
+			if err := l.submodule(ctx, name, yield); err != nil {
+				out.drop()
+				return false, err
+			}
+			continue
+		case modeExec:
+			exec = tree.Executable
+		}
+		if !yield(name, exec) {
+			out.drop()
+			return false, nil
+		}
+	}
+	return true, out.end()
+}
+
+func (l *listing) submodule(ctx context.Context, name string, yield func(string, tree.Exec) bool) error {
+	dir := filepath.Join(l.root, filepath.FromSlash(name))
 	// Without .git of its own git would answer for the repository around it.
-	_, err := os.Lstat(filepath.Join(root, filepath.FromSlash(name), ".git"))
+	_, err := os.Lstat(filepath.Join(dir, ".git"))
 	if errors.Is(err, fs.ErrNotExist) {
 		l.absent = append(l.absent, tree.Withheld{Path: name, Rule: "submodule: not checked out"})
 		return nil
@@ -202,7 +293,29 @@ func (g *git) submodule(ctx context.Context, l *listing, root, name string) erro
 	if err != nil {
 		return err
 	}
-	return g.listInto(ctx, l, root, name)
+	r, err := findRepository(dir)
+	if err != nil {
+		return err
+	}
+	return l.list(ctx, r, name, yield)
+}
+
+// indexState tells one state of git's index from the next: git replaces the file.
+type indexState struct{ fi fs.FileInfo }
+
+func (r *repository) index() indexState {
+	fi, err := os.Stat(filepath.Join(r.dir, "index"))
+	if err != nil {
+		return indexState{} // there is none before the first file is added
+	}
+	return indexState{fi}
+}
+
+func (s indexState) same(t indexState) bool {
+	if s.fi == nil || t.fi == nil {
+		return s.fi == nil && t.fi == nil
+	}
+	return tree.Same(s.fi, t.fi)
 }
 
 // head reads the commit and the branch from the files of the repository, as git lays them

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -28,10 +30,22 @@ type SourceOptions struct {
 	Exclude []string
 	// IncludeSecrets are exact paths that pass the deny list.
 	IncludeSecrets []string
+	// Indexes keeps what one run learnt of the files for the next. It may be nil.
+	Indexes Indexes
 	// Env is the environment, of which git gets what it needs to find itself and its user's
 	// configuration.
 	Env map[string]string
 }
+
+// Indexes keeps documents between runs. They are hints: any of them may be lost, and no fault
+// of the keeping is one of the run.
+type Indexes interface {
+	GetBytes(kind, key string) (b []byte, ok bool, err error)
+	PutBytes(kind, key string, b []byte) error
+}
+
+// indexKind is the kind of the documents. Their key stands for the directory.
+const indexKind = "source"
 
 // ignoreFile is Heroku's name for the list of what stays out of a slug.
 const ignoreFile = ".slugignore"
@@ -63,6 +77,8 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 		f.secrets[path.Clean(p)] = true
 	}
 
+	key := digest.Of([]byte(abs)).String()
+	scan := tree.ScanOptions{Skip: f.skip, Known: known(o.Indexes, key)}
 	repo, err := findRepository(abs)
 	if err != nil {
 		return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
@@ -72,7 +88,11 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 		if err != nil {
 			return src, nil, facts, faults, fmt.Errorf("read source tree: %s is a git checkout: %w", abs, err)
 		}
-		list, err := g.list(ctx, abs)
+		l := &listing{git: g, root: abs}
+		found, err := tree.ScanPaths(ctx, abs, l.paths(ctx, repo), scan)
+		if l.err != nil {
+			err = l.err
+		}
 		switch {
 		case errors.Is(err, errNoRepository): // a .git that is none, as git judges it
 		case err != nil:
@@ -81,30 +101,57 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 			if facts, err = g.head(ctx, abs, repo); err != nil {
 				return src, nil, facts, faults, fmt.Errorf("read git commit: %w", err)
 			}
-			src.Tree, err = tree.ScanPaths(ctx, abs, list.paths, tree.ScanOptions{Skip: f.skip, Exec: list.exec})
-			if err != nil {
-				return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
-			}
-			return src, f.done(list.absent), facts, faults, nil
+			remember(o.Indexes, key, found)
+			src.Tree = found.Manifest
+			return src, f.done(l.absent), facts, faults, nil
 		}
 	}
-	all, err := tree.Scan(ctx, abs, tree.ScanOptions{Skip: f.skip})
+	found, err := tree.ScanIndexed(ctx, abs, scan)
 	if err != nil {
 		return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
 	}
+	remember(o.Indexes, key, found)
 	// As in git, a directory is there for its files alone: one that is empty, or whose files
 	// are all left out, would make another slug than the checkout of the same files.
-	src.Tree = all.Filter(func(e tree.Entry) bool { return e.Kind != tree.Dir })
+	src.Tree = slices.DeleteFunc(found.Manifest, func(e tree.Entry) bool { return e.Kind == tree.Dir })
 	return src, f.done(nil), facts, faults, nil
+}
+
+// known is what an earlier run kept, or nil.
+func known(from Indexes, key string) *tree.Index {
+	if from == nil {
+		return nil
+	}
+	b, ok, err := from.GetBytes(indexKind, key)
+	if err != nil || !ok {
+		return nil
+	}
+	x, err := tree.ParseIndex(b)
+	if err != nil {
+		return nil // of another version
+	}
+	return x
+}
+
+// remember keeps what this run learnt, where that can be done: a cache may be read-only.
+func remember(in Indexes, key string, found tree.Scanned) {
+	if in == nil || !found.Learnt {
+		return
+	}
+	if b, err := found.Index.AppendBinary(nil); err == nil {
+		_ = in.PutBytes(indexKind, key, b) // the next run reads the files again
+	}
 }
 
 // filter decides what of the listing is part of the app, and remembers what was withheld.
 type filter struct {
-	root     string
-	outputs  []string
-	exclude  []string
-	ignore   tree.Ignore
-	secrets  map[string]bool
+	root    string
+	outputs []string
+	exclude []string
+	ignore  tree.Ignore
+	secrets map[string]bool
+
+	mu       sync.Mutex
 	withheld []tree.Withheld
 }
 
@@ -125,14 +172,20 @@ func (f *filter) skip(rel string, isDir bool) bool {
 	}
 	rule, denied := tree.Denied(ask, func() ([]byte, error) { return readSmall(filepath.Join(f.root, filepath.FromSlash(rel))) })
 	if denied && !f.asked(rel, isDir) {
-		f.withheld = append(f.withheld, tree.Withheld{Path: rel, Rule: rule})
+		f.withhold(rel, rule)
 		return true
 	}
 	if rule, ignored := f.ignore.Match(rel, isDir); ignored {
-		f.withheld = append(f.withheld, tree.Withheld{Path: rel, Rule: rule})
+		f.withhold(rel, rule)
 		return true
 	}
 	return false
+}
+
+func (f *filter) withhold(rel, rule string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.withheld = append(f.withheld, tree.Withheld{Path: rel, Rule: rule})
 }
 
 // asked reports whether include_secrets names the path, or something in the directory.

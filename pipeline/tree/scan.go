@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -23,15 +25,40 @@ import (
 // result does not depend on their number. It also bounds the open files of a scan.
 const scanWorkers = 8
 
-// ScanOptions limit and shape a scan. The zero value takes everything.
+// ScanOptions limit and shape a scan. The zero value takes and reads everything.
 type ScanOptions struct {
 	// Skip leaves a path out; of a directory everything below it too. It may be nil. It is
-	// called from one goroutine, for a directory before anything in it.
+	// called from several goroutines, for a directory before anything in it.
 	Skip func(rel string, isDir bool) bool
-	// Exec decides the executable bit of a file; nil takes the owner's. It is called from
-	// several goroutines.
-	Exec func(rel string, mode fs.FileMode) bool
+	// Known is what an earlier scan of the directory learnt. It may be nil.
+	Known *Index
+	// Now is when the scan begins; zero is the time of this machine.
+	Now time.Time
+
+	workers int
 }
+
+// Scanned is what a scan found.
+type Scanned struct {
+	Manifest Manifest
+	Index    *Index
+	// Hashed counts the files that were read, and Reused those that were known.
+	Hashed, Reused int
+	// Learnt says that a scan with Index would read so much less than one with the Known of
+	// this scan that writing it pays.
+	Learnt bool
+}
+
+// Exec is what a list of paths says of a file's executable bit.
+type Exec uint8
+
+// ByMode takes the owner's bit of the file. With the others the file system is not asked: it
+// may not have one.
+const (
+	ByMode Exec = iota
+	NotExecutable
+	Executable
+)
 
 // ChangedError says that a file did not hold still while it was read.
 type ChangedError struct {
@@ -47,135 +74,62 @@ func (e *ChangedError) Error() string {
 // itself may be one). Files are hashed. A device, FIFO or socket is refused by its path and
 // never opened; a file that cannot be read, or that changes meanwhile, is an error.
 func Scan(ctx context.Context, root string, o ScanOptions) (Manifest, error) {
-	m := Manifest{}
-	var walk func(rel string) error
-	walk = func(rel string) error {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		list, err := os.ReadDir(filepath.Join(root, filepath.FromSlash(rel)))
-		if err != nil {
-			return fmt.Errorf("list directory: %w", err)
-		}
-		for _, d := range list {
-			name := d.Name()
-			if rel != "" {
-				name = rel + "/" + name
-			}
-			if o.Skip != nil && o.Skip(name, d.IsDir()) {
-				continue
-			}
-			e, err := entry(root, name, d.Type())
-			if err != nil {
-				return err
-			}
-			m = append(m, e)
-			if d.IsDir() {
-				if err := walk(name); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	if err := walk(""); err != nil {
-		return nil, err
-	}
-	return finish(ctx, root, m, o)
+	s, err := ScanIndexed(ctx, root, o)
+	return s.Manifest, err
 }
 
-// ScanPaths is Scan for a list of paths, such as git makes: nothing else is looked at. A
-// path that is gone, or that lies behind a link, is left out, as git leaves it out. A
-// directory in the list (a submodule) is listed alone. Repeats count once.
-func ScanPaths(ctx context.Context, root string, paths []string, o ScanOptions) (Manifest, error) {
-	type verdict struct{ gone, skip bool }
-	dirs := map[string]verdict{".": {}}
-	var parent func(dir string) (verdict, error)
-	parent = func(dir string) (verdict, error) {
-		if v, ok := dirs[dir]; ok {
-			return v, nil
-		}
-		v, err := parent(path.Dir(dir))
-		if err == nil && !v.gone && !v.skip {
-			var fi fs.FileInfo
-			fi, err = os.Lstat(filepath.Join(root, filepath.FromSlash(dir)))
-			switch {
-			case isGone(err):
-				v.gone, err = true, nil
-			case err == nil:
-				v.gone = !fi.IsDir()
-				v.skip = !v.gone && o.Skip != nil && o.Skip(dir, true)
-			}
-		}
-		if err != nil {
-			return v, err
-		}
-		dirs[dir] = v
-		return v, nil
+// ScanIndexed is Scan that also tells what it learnt.
+func ScanIndexed(ctx context.Context, root string, o ScanOptions) (Scanned, error) {
+	s, err := newScan(root, o)
+	if err != nil {
+		return Scanned{}, fmt.Errorf("list directory: %w", err)
 	}
-	m := Manifest{}
-	seen := make(map[string]bool, len(paths))
-	for _, rel := range paths {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		rel = strings.TrimSuffix(rel, "/")
-		if rel != path.Clean(rel) || path.IsAbs(rel) || rel == "." || rel == ".." || strings.HasPrefix(rel, "../") {
-			return nil, fmt.Errorf("list %q: path %q is not below it", root, rel)
-		}
-		if seen[rel] {
-			continue
-		}
-		seen[rel] = true
-		v, err := parent(path.Dir(rel))
-		if err != nil {
-			return nil, err
-		}
-		if v.gone || v.skip {
-			continue
-		}
-		fi, err := os.Lstat(filepath.Join(root, filepath.FromSlash(rel)))
-		if isGone(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if o.Skip != nil && o.Skip(rel, fi.IsDir()) {
-			continue
-		}
-		e, err := entry(root, rel, fi.Mode().Type())
-		if err != nil {
-			return nil, err
-		}
-		m = append(m, e)
+	defer s.root.close()
+	top := &spot{}
+	s.start(ctx)
+	s.push(&batch{spot: top, all: true})
+	if err := s.wait(); err != nil {
+		return Scanned{}, err
 	}
-	return finish(ctx, root, m, o)
+	return s.finish(ctx, top)
+}
+
+// ScanPaths is ScanIndexed for a list of paths, such as git makes: nothing else is looked at.
+// A path that is gone, or that lies behind a link, is left out, as git leaves it out. A
+// directory in the list (a submodule) is listed alone. Repeats count once. Files are looked at
+// while the list is still coming, and the sooner the better it is sorted.
+func ScanPaths(ctx context.Context, root string, paths iter.Seq2[string, Exec], o ScanOptions) (Scanned, error) {
+	s, err := newScan(root, o)
+	if err != nil {
+		return Scanned{}, fmt.Errorf("list directory: %w", err)
+	}
+	defer s.root.close()
+	s.start(ctx)
+	l := newLister(s)
+	for p, exec := range paths {
+		if err = l.add(strings.TrimSuffix(p, "/"), exec); err != nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err == nil {
+		l.end()
+	} else {
+		s.stop(err)
+	}
+	if err := s.wait(); err != nil {
+		return Scanned{}, err
+	}
+	l.link()
+	return s.finish(ctx, l.top)
+}
+
+// isBelow reports whether a path is relative, clean, and leads to something below its root.
+func isBelow(rel string) bool {
+	return rel != "" && rel == path.Clean(rel) && rel[0] != '/' && rel != "." && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
 func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
-}
-
-// entry is what the directory knows of a path; finish adds what only the file knows.
-func entry(root, rel string, mode fs.FileMode) (Entry, error) {
-	e := Entry{Path: rel}
-	name := filepath.Join(root, filepath.FromSlash(rel))
-	switch {
-	case mode.IsDir():
-		e.Kind = Dir
-	case mode&fs.ModeSymlink != 0:
-		target, err := os.Readlink(name)
-		if err != nil {
-			return e, err
-		}
-		e.Kind, e.Target = Link, target
-	case mode.IsRegular():
-		e.Kind = File
-	default:
-		return e, fmt.Errorf("%q is %s: only files, directories and links can be packed", name, describe(mode))
-	}
-	return e, nil
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
 }
 
 func describe(mode fs.FileMode) string {
@@ -194,90 +148,132 @@ func describe(mode fs.FileMode) string {
 	return "no regular file"
 }
 
-// finish hashes the files of m in parallel and sorts it.
-func finish(ctx context.Context, root string, m Manifest, o ScanOptions) (Manifest, error) {
-	g, ctx := errgroup.WithContext(ctx)
-	next := make(chan *Entry, scanWorkers)
-	g.Go(func() error {
-		defer close(next)
-		for i := range m {
-			if m[i].Kind != File {
-				continue
+// unreadFile is a file whose content no index vouches for.
+type unreadFile struct {
+	e      *Entry
+	record []byte // its record, from the flags on
+	body   []byte
+	dev    uint64
+}
+
+// finish makes the manifest and reads what is not known.
+func (s *scan) finish(ctx context.Context, top *spot) (Scanned, error) {
+	out := Scanned{Manifest: make(Manifest, 0, s.entries.Load()), Index: &Index{}}
+	var unread []unreadFile
+	var walk func(at *spot)
+	walk = func(at *spot) {
+		subs, paths := at.subs, at.paths
+		for b := at.records; len(b) > 0; {
+			var r record
+			rest, _ := r.read(b)
+			n := len(at.prefix()) + len(r.name)
+			if r.kind() != Dir || r.flags&flagListed != 0 {
+				out.Manifest = append(out.Manifest, r.entry(paths[:n]))
+				if r.kind() == File {
+					if r.unread() {
+						unread = append(unread, unreadFile{&out.Manifest[len(out.Manifest)-1], b, r.body, at.dev})
+					} else {
+						out.Reused++
+					}
+				}
 			}
-			select {
-			case next <- &m[i]:
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			if r.flags&flagFolder != 0 {
+				walk(subs[0])
+				subs = subs[1:]
 			}
+			b, paths = rest, paths[n:]
 		}
-		return nil
-	})
-	for range scanWorkers {
+		at.paths = ""
+	}
+	walk(top)
+	out.Hashed = len(unread)
+	learnt, err := s.hash(ctx, unread)
+	if err != nil {
+		return Scanned{}, err
+	}
+	out.Index.collect(top)
+	out.Learnt = learnt
+	return out, nil
+}
+
+// hash reads files in parallel and completes their entries and records.
+func (s *scan) hash(ctx context.Context, files []unreadFile) (learnt bool, err error) {
+	if len(files) == 0 {
+		return false, nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	const openCost = 32 << 10 // bytes that are hashed in the time that it takes to open a file
+	var next, gain atomic.Int64
+	for range min(s.hashers, len(files)) {
 		g.Go(func() error {
 			buf := make([]byte, 128<<10)
-			for e := range next {
-				mode, err := hashFile(ctx, filepath.Join(root, filepath.FromSlash(e.Path)), e, buf)
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(files) {
+					return nil
+				}
+				if ctx.Err() != nil {
+					return context.Cause(ctx)
+				}
+				f := &files[i]
+				name := filepath.Join(s.root.name, filepath.FromSlash(f.e.Path))
+				seen, atRest, err := hashFile(ctx, name, f.e, buf)
 				if err != nil {
 					return err
 				}
-				e.Exec = mode&0o100 != 0
-				if o.Exec != nil {
-					e.Exec = o.Exec(e.Path, mode)
+				if seen.mode != order.Uint32(f.body[atMode:]) {
+					return &ChangedError{Path: name} // the executable bit is another file's
+				}
+				putStamp(f.body, &seen)
+				copy(f.body[atDigest:], f.e.Digest[:])
+				if atRest && seen.dev == f.dev && seen.ctime < s.cutoff {
+					f.record[0] |= flagStamped
+					gain.Add(openCost + seen.size)
 				}
 			}
-			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return false, err
 	}
-	m.Sort()
-	if i := repeated(m); i >= 0 {
-		return nil, fmt.Errorf("list %q: %q stands in it twice", root, m[i].Path)
-	}
-	return slices.Clip(m), nil
+	// Writing an index means to write and flush so many bytes, in units of bytes hashed.
+	return gain.Load() > 1<<20+64*s.entries.Load(), nil
 }
 
-func repeated(m Manifest) int {
-	for i := 1; i < len(m); i++ {
-		if m[i].Path == m[i-1].Path {
-			return i
-		}
-	}
-	return -1
-}
-
-// hashFile fills size and digest, and returns the mode of the file that it read.
-func hashFile(ctx context.Context, name string, e *Entry, buf []byte) (fs.FileMode, error) {
+// hashFile fills size and digest, and returns the stamp of the file that it read, and whether
+// its inode was at rest meanwhile.
+func hashFile(ctx context.Context, name string, e *Entry, buf []byte) (seen stamp, atRest bool, err error) {
 	f, err := Open(name)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) {
-			return 0, &ChangedError{Path: name}
+		if isGone(err) {
+			return seen, false, &ChangedError{Path: name}
 		}
-		return 0, err
+		return seen, false, err
 	}
 	defer f.Close()
 	before, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return seen, false, err
 	}
 	if !before.Mode().IsRegular() {
-		return 0, &ChangedError{Path: name}
+		return seen, false, &ChangedError{Path: name}
 	}
 	h := sha256.New()
 	n, err := io.CopyBuffer(h, reader{ctx, f}, buf)
 	if err != nil {
-		return 0, err
+		return seen, false, err
 	}
 	after, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return seen, false, err
 	}
 	if n != before.Size() || !Same(before, after) {
-		return 0, &ChangedError{Path: name}
+		return seen, false, &ChangedError{Path: name}
 	}
 	e.Size, e.Digest = n, digest.Sum(h)
-	return before.Mode(), nil
+	seen, ok := stampOf(before)
+	later, _ := stampOf(after)
+	return seen, ok && seen == later, nil
 }
 
 // reader ends a long file when the run ends. It also hides that a file could copy itself,

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,6 +31,26 @@ func scan(t testing.TB, root string) tree.Manifest {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// list is what ScanPaths reads, of paths whose mode decides.
+func list(paths ...string) iter.Seq2[string, tree.Exec] {
+	return func(yield func(string, tree.Exec) bool) {
+		for _, p := range paths {
+			if !yield(p, tree.ByMode) {
+				return
+			}
+		}
+	}
+}
+
+func scanPaths(t testing.TB, root string, o tree.ScanOptions, paths ...string) tree.Manifest {
+	t.Helper()
+	s, err := tree.ScanPaths(context.Background(), root, list(paths...), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Manifest
 }
 
 func TestScan_listsEverythingInOrderAndFollowsNothing(t *testing.T) {
@@ -73,22 +96,26 @@ func TestScan_listsEverythingInOrderAndFollowsNothing(t *testing.T) {
 func TestScan_asksSkipBeforeItLooksInside(t *testing.T) {
 	t.Parallel()
 	root := pipetest.Files(t, map[string]string{"keep/x": "", "drop/y": "", "drop.txt": "", "z": ""})
+	var mu sync.Mutex
 	var asked []string
 	m, err := tree.Scan(context.Background(), root, tree.ScanOptions{
 		Skip: func(rel string, isDir bool) bool {
+			mu.Lock()
+			defer mu.Unlock()
 			asked = append(asked, fmt.Sprint(rel, " ", isDir))
 			return strings.HasPrefix(rel, "drop")
 		},
-		Exec: func(rel string, mode fs.FileMode) bool { return rel == "z" && mode.IsRegular() },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	z := file("z", "")
-	z.Exec = true
-	if diff := cmp.Diff(tree.Manifest{{Path: "keep", Kind: tree.Dir}, file("keep/x", ""), z}, m); diff != "" {
+	if diff := cmp.Diff(tree.Manifest{{Path: "keep", Kind: tree.Dir}, file("keep/x", ""), file("z", "")}, m); diff != "" {
 		t.Errorf("manifest (-want +got):\n%s", diff)
 	}
+	if below := slices.Index(asked, "keep/x false"); below < slices.Index(asked, "keep true") {
+		t.Errorf("asked below a directory before the directory: %q", asked)
+	}
+	slices.Sort(asked)
 	if diff := cmp.Diff([]string{"drop true", "drop.txt false", "keep true", "keep/x false", "z false"}, asked); diff != "" {
 		t.Errorf("asked (-want +got):\n%s", diff)
 	}
@@ -196,11 +223,7 @@ func TestScan_noticesAFileThatChangesWhileItIsRead(t *testing.T) {
 func TestScanPaths_takesTheListAndNothingElse(t *testing.T) {
 	t.Parallel()
 	root := pipetest.Files(t, map[string]string{"a/b": "1", "a/c": "2", "d": "3", "sub/x": "4", "l -> a": ""})
-	m, err := tree.ScanPaths(context.Background(), root,
-		[]string{"sub/", "d", "a/b", "d", "gone", "a/gone", "d/below", "l", "l/b", "gone/too"}, tree.ScanOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := scanPaths(t, root, tree.ScanOptions{}, "sub/", "d", "a/b", "d", "gone", "a/gone", "d/below", "l", "l/b", "gone/too")
 	want := tree.Manifest{
 		file("a/b", "1"), file("d", "3"),
 		{Path: "l", Kind: tree.Link, Target: "a"},
@@ -210,17 +233,14 @@ func TestScanPaths_takesTheListAndNothingElse(t *testing.T) {
 		t.Errorf("manifest (-want +got):\n%s", diff)
 	}
 
-	m, err = tree.ScanPaths(context.Background(), root, []string{"a/b", "a/c", "d"}, tree.ScanOptions{
+	m = scanPaths(t, root, tree.ScanOptions{
 		Skip: func(rel string, isDir bool) bool { return rel == "a" && isDir },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}, "a/b", "a/c", "d")
 	if diff := cmp.Diff(tree.Manifest{file("d", "3")}, m); diff != "" {
 		t.Errorf("with a skipped directory (-want +got):\n%s", diff)
 	}
 	for _, bad := range []string{"/etc/passwd", "../x", "a/../../x", "..", ".", "", "a//b"} {
-		if _, err := tree.ScanPaths(context.Background(), root, []string{bad}, tree.ScanOptions{}); err == nil {
+		if _, err := tree.ScanPaths(context.Background(), root, list(bad), tree.ScanOptions{}); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}
 	}

@@ -88,11 +88,11 @@ func TestScan_refusesWhatIsNoFileWithoutOpeningIt(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Scan: error %v does not say %q", err, want)
 		}
-		list, err := os.ReadDir(root)
+		names, err := os.ReadDir(root)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = tree.ScanPaths(ctx, root, []string{list[0].Name()}, tree.ScanOptions{})
+		_, err = tree.ScanPaths(ctx, root, list(names[0].Name()), tree.ScanOptions{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("ScanPaths: error %v does not say %q", err, want)
 		}
@@ -108,7 +108,7 @@ func TestScan_refusesWhatIsNoFileWithoutOpeningIt(t *testing.T) {
 
 func TestScan_refusesADevice(t *testing.T) {
 	t.Parallel()
-	_, err := tree.ScanPaths(context.Background(), "/dev", []string{"null"}, tree.ScanOptions{})
+	_, err := tree.ScanPaths(context.Background(), "/dev", list("null"), tree.ScanOptions{})
 	if err == nil || !strings.Contains(err.Error(), `null" is a device`) {
 		t.Errorf("error is %v", err)
 	}

@@ -6,6 +6,7 @@ package tree
 
 import (
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
@@ -102,6 +103,16 @@ func (m Manifest) Find(path string) (Entry, bool) {
 		return Entry{}, false
 	}
 	return m[i], true
+}
+
+// Below returns where the entry at dir and what lies below it stand: from start to before end.
+// The directory "." holds everything.
+func (m Manifest) Below(dir string) (start, end int) {
+	if dir == "." {
+		return 0, len(m)
+	}
+	start = sort.Search(len(m), func(i int) bool { return Compare(m[i].Path, dir) >= 0 })
+	return start, start + sort.Search(len(m)-start, func(i int) bool { return !Under(m[start+i].Path, dir) })
 }
 
 // Size is the sum of the files' sizes in bytes.

@@ -1,0 +1,57 @@
+//go:build !linux
+
+package tree
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// rootDir is the directory of a scan. On this system paths are looked up anew each time.
+type rootDir struct{ name string }
+
+func openRoot(name string) (*rootDir, error) { return &rootDir{name: name}, nil }
+
+func (r *rootDir) close() {}
+
+// open names a directory below the root.
+func (r *rootDir) open(rel string) (*openDir, error) {
+	return &openDir{name: filepath.Join(r.name, filepath.FromSlash(rel))}, nil
+}
+
+// isDir reports whether a path is a directory, and no link to one.
+func (r *rootDir) isDir(rel string) (bool, error) {
+	fi, err := os.Lstat(filepath.Join(r.name, filepath.FromSlash(rel)))
+	return err == nil && fi.IsDir(), err
+}
+
+type openDir struct{ name string }
+
+func (d *openDir) close() {}
+
+// list adds the names in the directory to b.
+func (d *openDir) list(b *batch, _ []byte) error {
+	list, err := os.ReadDir(d.name)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		b.add([]byte(e.Name()), e.Type())
+	}
+	return nil
+}
+
+// stat looks at a name and does not follow it.
+func (d *openDir) stat(name string) (stamp, fs.FileMode, error) {
+	fi, err := os.Lstat(filepath.Join(d.name, name))
+	if err != nil {
+		return stamp{}, 0, err
+	}
+	s, _ := stampOf(fi) // of a system without stamps no record has one either
+	return s, fi.Mode(), nil
+}
+
+func (d *openDir) readlink(name string) (string, error) {
+	return os.Readlink(filepath.Join(d.name, name))
+}

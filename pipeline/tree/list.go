@@ -1,0 +1,118 @@
+package tree
+
+import (
+	"fmt"
+	"strings"
+)
+
+// lister sorts a list of paths by directory, and hands a directory to the workers as soon as
+// the list has left it.
+type lister struct {
+	*scan
+	top  *spot
+	dirs map[string]*listed
+	open []*listed // from the root to the directory of the last path
+}
+
+// listed is a directory that the list has named.
+type listed struct {
+	spot *spot // nil: it is gone, is none, or is left out
+	path string
+	now  *batch // what was listed there since it was entered, or nil
+}
+
+func newLister(s *scan) *lister {
+	top := &listed{spot: &spot{}}
+	return &lister{scan: s, top: top.spot, dirs: map[string]*listed{}, open: []*listed{top}}
+}
+
+func (l *lister) add(rel string, exec Exec) error {
+	if !isBelow(rel) {
+		return fmt.Errorf("list %q: path %q is not below it", l.root.name, rel)
+	}
+	dir, name := splitPath(rel)
+	at, err := l.enter(dir)
+	if err != nil || at.spot == nil {
+		return err
+	}
+	at.batch().append([]byte(name), item{typ: unknownType, exec: exec, listed: true})
+	return nil
+}
+
+func (p *listed) batch() *batch {
+	if p.now == nil {
+		p.now = &batch{spot: p.spot}
+	}
+	return p.now
+}
+
+// enter leaves the directories that do not hold dir and enters those that do.
+func (l *lister) enter(dir string) (*listed, error) {
+	for at := l.open[len(l.open)-1]; at.path != "" && !Under(dir, at.path); at = l.open[len(l.open)-1] {
+		l.leave()
+	}
+	at := l.open[len(l.open)-1]
+	for at.path != dir {
+		rest := strings.TrimPrefix(dir[len(at.path):], "/")
+		name, _, _ := strings.Cut(rest, "/")
+		path := dir[:len(dir)-len(rest)+len(name)]
+		p, ok := l.dirs[path]
+		if !ok {
+			p = &listed{path: strings.Clone(path)}
+			if err := l.see(at, p, name); err != nil {
+				return nil, err
+			}
+			l.dirs[p.path] = p
+		}
+		l.open = append(l.open, p)
+		at = p
+	}
+	return at, nil
+}
+
+// see looks at a directory when the list first names something in it.
+func (l *lister) see(parent, p *listed, name string) error {
+	if parent.spot == nil {
+		return nil
+	}
+	ok, err := l.root.isDir(p.path)
+	if err != nil && !isGone(err) {
+		return err
+	}
+	if err != nil || !ok || l.skip != nil && l.skip(p.path, true) {
+		return nil
+	}
+	p.spot = &spot{folder: folder{path: p.path}}
+	parent.batch().append([]byte(name), item{parent: true})
+	return nil
+}
+
+func (l *lister) leave() {
+	last := l.open[len(l.open)-1]
+	l.open = l.open[:len(l.open)-1]
+	if last.now != nil {
+		l.push(last.now)
+		last.now = nil
+	}
+}
+
+func (l *lister) end() {
+	for len(l.open) > 0 {
+		l.leave()
+	}
+}
+
+// link gives each spot those of its directories.
+func (l *lister) link() {
+	l.top.link(l.dirs)
+}
+
+func (s *spot) link(dirs map[string]*listed) {
+	for r := range s.all() {
+		if r.flags&flagFolder != 0 {
+			sub := dirs[s.prefix()+string(r.name)].spot
+			s.subs = append(s.subs, sub)
+			sub.link(dirs)
+		}
+	}
+}
