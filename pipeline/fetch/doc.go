@@ -1,5 +1,5 @@
-// Package fetch is the first stage: it brings the runtimes, verified and unpacked, into the
-// store.
+// Package fetch is the first stage: it brings the runtimes into the store, verified, and
+// unpacked for the steps that see them or packed for the slug alone.
 //
 // Bytes are checked against their digest on every way: from the origin, from a mirror, from
 // the repository, from the store, after a resumed download. Only then is an archive opened.

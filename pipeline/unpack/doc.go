@@ -1,4 +1,5 @@
-// Package unpack turns a foreign archive into a directory, or into an error and nothing.
+// Package unpack turns a foreign archive into a directory, or into one file that holds all
+// files (a pack), or into an error and nothing.
 //
 // It is for the runtimes that fetch downloads and for slugs that come from elsewhere. It
 // reads tar (plain, or inside gzip, xz, zstd or bzip2) and zip, tells them apart by their
