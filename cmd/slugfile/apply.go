@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline"
+	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
 )
@@ -116,11 +118,14 @@ func (c *applyCmd) show(app *App, p plan.Plan) error {
 // carryOut runs the five stages.
 func (c *applyCmd) carryOut(ctx context.Context, s *session, conn *connection, p plan.Plan) (view.Applied, error) {
 	run := s.pipeline(conn.platform)
-	built, err := s.build(ctx, run, p)
-	if err != nil {
-		return view.Applied{}, err
-	}
-	up, rel, err := run.Publish(ctx, p.Work, built.Slug)
+	var slug artifact.Slug
+	var up artifact.Upload
+	var rel artifact.Release
+	err := s.deliver(ctx, run, conn, p, func(b pipeline.Built) (err error) {
+		slug = b.Slug
+		up, rel, err = run.Publish(ctx, p.Work, slug)
+		return err
+	})
 	if err != nil {
 		return view.Applied{}, err
 	}
@@ -133,7 +138,7 @@ func (c *applyCmd) carryOut(ctx context.Context, s *session, conn *connection, p
 	return view.Applied{
 		App:     p.App,
 		Release: view.AppliedRelease{ID: rel.ID, Version: rel.Version},
-		Slug:    view.AppliedSlug{ID: up.SlugID, Checksum: built.Slug.Digest.Checksum(), Size: built.Slug.Size},
+		Slug:    view.AppliedSlug{ID: up.SlugID, Checksum: slug.Digest.Checksum(), Size: slug.Size},
 		WebURL:  address,
 		Changed: true,
 	}, nil

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline"
 	"github.com/slugfile/slugfile/pipeline/archive"
 )
 
@@ -39,18 +40,21 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return firstError(err, s.view.Close())
 	}
-	built, err := s.build(ctx, s.pipeline(nil), p)
+	var done view.Built
+	err = s.deliver(ctx, s.pipeline(nil), nil, p, func(b pipeline.Built) error {
+		path := b.Slug.Path
+		if c.Output != "" {
+			path = app.abs(c.Output)
+			if err := archive.Export(ctx, s.store, b.Slug, path); err != nil {
+				return err
+			}
+		}
+		done.Slug = view.BuiltSlug{Checksum: b.Slug.Digest.Checksum(), Size: b.Slug.Size, Path: path}
+		return nil
+	})
 	if err = firstError(err, s.view.Close()); err != nil {
 		return err
 	}
-	path := built.Slug.Path
-	if c.Output != "" {
-		path = app.abs(c.Output)
-		if err := archive.Export(ctx, s.store, built.Slug, path); err != nil {
-			return err
-		}
-	}
-	done := view.Built{Slug: view.BuiltSlug{Checksum: built.Slug.Digest.Checksum(), Size: built.Slug.Size, Path: path}}
 	if c.JSON {
 		return view.WriteLine(app.Out, done)
 	}

@@ -233,6 +233,29 @@ func (s *session) build(ctx context.Context, run *pipeline.Pipeline, p plan.Plan
 	return b, s.store.PutRef("record", b.Slug.Digest.String(), record)
 }
 
+// deliver makes the slug of a plan and hands it to use, which checks the bytes when it reads
+// them. A stored slug that turns out to be damaged there is gone from the store; it is made
+// again, once, and nothing is taken from earlier ones.
+func (s *session) deliver(ctx context.Context, run *pipeline.Pipeline, c *connection, p plan.Plan, use func(pipeline.Built) error) error {
+	built, err := s.build(ctx, run, p)
+	if err != nil {
+		return err
+	}
+	err = use(built)
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	s.view.Emit(event.Warning{Stage: event.Archive, Subject: "slug", Message: "the stored slug was damaged, and is made again: " + err.Error()})
+	if p, err = s.plan(ctx, c); err != nil {
+		return err
+	}
+	run.Archive.Cold = true
+	if built, err = s.build(ctx, run, p); err != nil {
+		return err
+	}
+	return use(built)
+}
+
 func (a *App) userAgent() string { return name + "/" + a.Version }
 
 // confirm asks on a terminal. Where there is none, silence is not a yes.
