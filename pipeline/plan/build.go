@@ -534,7 +534,7 @@ func (b *builder) warn() {
 	}
 	for _, c := range in.File.Build {
 		for _, pattern := range c.Inputs {
-			if len(tree.Select(in.Source.Tree, []string{pattern})) == 0 {
+			if !selects(in.Source.Tree, pattern) {
 				b.warning(partStep(c.Name), fmt.Sprintf("input %q matches nothing in the source tree", pattern), "")
 			}
 		}

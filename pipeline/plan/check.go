@@ -3,7 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"path"
 	"strings"
 
 	"github.com/slugfile/slugfile/config/diag"
@@ -24,21 +24,15 @@ func Check(in Inputs) diag.List {
 	for _, s := range in.File.Build {
 		later = append(later, s.Outputs...)
 	}
-	var members []placed
-	if in.File.Files == nil {
-		from := &artifact.Part{Origin: partSource}
-		for _, e := range in.Source.Tree {
-			if e.Kind != tree.Dir {
-				members = append(members, place(e, from, e.Path, artifact.LayerSource, partSource))
-			}
-		}
-	} else {
+	given := artifact.Tree{Source: in.Source}
+	runs := []*run{{layer: layersOf(given)[0], from: &artifact.Part{Origin: partSource}, into: "."}}
+	if in.File.Files != nil {
 		var nothing []*NothingError
-		members, nothing = entryMembers(in.File.Files, artifact.Tree{Source: in.Source}, later)
+		runs, nothing = entryRuns(in.File.Files, given, later)
 		for _, n := range nothing {
 			faults.Add(in.File.Diagnose(n.Origin+"."+n.Field, fmt.Sprintf("%q matches nothing in the source tree or among the outputs", n.Pattern), hintFor(in, n.Pattern)))
 		}
-		_, conflicts := merge(slices.Clone(members))
+		_, conflicts := merge(runs)
 		for _, c := range conflicts {
 			faults.Add(in.File.Diagnose(c.Second, c.Error(), `use "exclude" or another "into" in one of them`))
 		}
@@ -51,12 +45,13 @@ func Check(in Inputs) diag.List {
 		if into == "" {
 			into = r.Name
 		}
-		into = cleanInto(into)
-		for _, m := range members {
-			if m.Kind != tree.Dir && tree.Under(into, m.Path) {
-				at := "runtimes." + r.Name
-				faults.Add(in.File.Diagnose(at+".into", (&ConflictError{Path: m.Path, First: m.Origin, Second: partRuntime(r.Name), Parent: true}).Error(),
-					`choose another "into", or exclude the file`))
+		for dir := cleanInto(into); dir != "."; dir = path.Dir(dir) {
+			for _, g := range runs {
+				if e, ok := g.find(dir); ok && e.Kind != tree.Dir {
+					at := "runtimes." + r.Name
+					faults.Add(in.File.Diagnose(at+".into", (&ConflictError{Path: dir, First: g.from.Origin, Second: partRuntime(r.Name), Parent: true}).Error(),
+						`choose another "into", or exclude the file`))
+				}
 			}
 		}
 	}

@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"slices"
-
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -55,12 +53,11 @@ func NewRecord(in Inputs, stack string, slug artifact.Slug, t artifact.Tree) Rec
 	if len(in.File.Build) > 0 {
 		r.Source = reachable(in)
 	}
-	members := layout(in.File.Files, t, nil).members
-	slices.SortFunc(members, func(a, b placed) int { return tree.Compare(a.Path, b.Path) })
-	r.Tree, r.Parts = make(tree.Manifest, 0, len(members)), make([]int, 0, len(members))
-	for _, m := range members {
-		r.Tree = append(r.Tree, m.Entry)
-		r.Parts = append(r.Parts, parts[m.part])
+	l := layout(in.File.Files, t, nil)
+	r.Tree, r.Parts = make(tree.Manifest, len(l.members)), make([]int, len(l.members))
+	for i := range l.members {
+		m := &l.members[i]
+		r.Tree[i], r.Parts[i] = m.Entry, parts[l.parts[m.Part]]
 	}
 	return r
 }
@@ -109,10 +106,9 @@ func (b *builder) showFiles() {
 			p.FilesKnown, p.FilesAfter, p.FilesWhy = false, nil, err.Error()
 			return
 		}
-		for _, m := range l.members {
-			after = append(after, m.Entry)
+		for i := range l.members {
+			after = append(after, l.members[i].Entry)
 		}
-		after.Sort()
 	}
 	p.Files = append(p.Files, fileChanges(b.released.files(unknown), after)...)
 }

@@ -114,19 +114,29 @@ func reachable(in Inputs) tree.Manifest {
 		return in.Source.Tree
 	}
 	secrets := namedSecrets(f.Files)
-	taken := map[string]bool{}
+	source := in.Source.Tree
+	taken := make([]bool, len(source))
 	for _, s := range f.Build {
-		for _, e := range stepInputs(s, in.Source.Tree, secrets) {
-			taken[e.Path] = true
+		for _, i := range picked(source, stepInputs(s, source, secrets)) {
+			taken[i] = true
 		}
 	}
-	members, _ := entryMembers(f.Files, artifact.Tree{Source: in.Source}, nil)
-	for _, m := range members {
-		if m.source != "" {
-			taken[m.source] = true
+	runs, _ := entryRuns(f.Files, artifact.Tree{Source: in.Source}, nil)
+	for _, r := range runs {
+		for i := 0; i < r.len() && r.from.Content == nil; i++ {
+			taken[r.index(i)] = true
 		}
 	}
-	return in.Source.Tree.Filter(func(e tree.Entry) bool { return taken[e.Path] })
+	if !slices.Contains(taken, false) {
+		return source
+	}
+	out := make(tree.Manifest, 0, len(source))
+	for i := range source {
+		if taken[i] {
+			out = append(out, source[i])
+		}
+	}
+	return out
 }
 
 // stepInputs is the part of the source tree that a step sees.

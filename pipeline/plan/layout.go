@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -54,20 +53,8 @@ func Layout(files []config.FileEntry, t artifact.Tree) ([]artifact.Member, error
 	if err := l.err(); err != nil {
 		return nil, err
 	}
-	out := make([]artifact.Member, len(l.members))
-	for i, m := range l.members {
-		out[i] = m.Member
-	}
-	return out, nil
-}
-
-// placed is a member and the part of the slug it belongs to: "runtime node", "step build"
-// or "source".
-type placed struct {
-	artifact.Member
-	part string
-	// source is the path in the source tree that it was taken from, if it was.
-	source string
+	byLayer(l.members)
+	return l.members, nil
 }
 
 // partSource is the part of everything that neither a runtime nor a step brought.
@@ -76,9 +63,11 @@ const partSource = "source"
 func partRuntime(name string) string { return "runtime " + name }
 func partStep(name string) string    { return "step " + name }
 
-// laid is what layout found: the members, or every fault.
+// laid is what layout found: the members in the order of their paths, or every fault.
 type laid struct {
-	members   []placed
+	members []artifact.Member
+	// parts are "runtime node", "step build" or "source". An entry of `files` is none by itself.
+	parts     map[*artifact.Part]string
 	nothing   []*NothingError
 	conflicts []*ConflictError
 }
@@ -97,147 +86,118 @@ func (l laid) err() error {
 // that may be about them is allowed to select nothing.
 func layout(files []config.FileEntry, t artifact.Tree, later []string) laid {
 	var l laid
-	size := len(t.Source.Tree)
-	for _, o := range t.Outputs {
-		size += len(o.Tree)
-	}
-	all := make([]placed, 0, size)
+	var runs []*run
 	for _, r := range t.Runtimes {
-		members, err := runtimeMembers(r)
+		given, err := runtimeRun(r)
 		if err != nil {
 			l.nothing = append(l.nothing, err)
 		}
-		all = append(all, members...)
+		if given != nil {
+			runs = append(runs, given)
+		}
 	}
 	if files == nil {
-		for _, o := range t.Outputs {
-			part := partStep(o.Step)
-			from := &artifact.Part{Origin: part, Dir: o.Dir}
-			for _, e := range o.Tree {
-				all = append(all, place(e, from, e.Path, artifact.LayerOutput, part))
-			}
-		}
-		from := &artifact.Part{Origin: partSource, Dir: t.Source.Dir}
-		for _, e := range t.Source.Tree {
-			all = append(all, place(e, from, e.Path, artifact.LayerSource, partSource))
+		for _, g := range layersOf(t) {
+			runs = append(runs, &run{layer: g, from: &artifact.Part{Origin: g.part, Dir: g.dir}, into: "."})
 		}
 	} else {
-		members, nothing := entryMembers(files, t, later)
-		all = append(all, members...)
+		given, nothing := entryRuns(files, t, later)
+		runs = append(runs, given...)
 		l.nothing = append(l.nothing, nothing...)
 	}
-	l.members, l.conflicts = merge(all)
+	l.parts = make(map[*artifact.Part]string, len(runs))
+	for _, r := range runs {
+		l.parts[r.from] = r.part
+	}
+	l.members, l.conflicts = merge(runs)
 	return l
 }
 
-func place(e tree.Entry, from *artifact.Part, at string, layer artifact.Layer, part string) placed {
-	p := placed{Member: artifact.Member{Entry: e, Part: from, Layer: layer}, part: part}
-	if part == partSource {
-		p.source = e.Path
-	}
-	if e.Kind == tree.File {
-		p.Src = e.Path
-	}
-	p.Path = at
-	return p
-}
-
-// runtimeMembers is the part of a runtime that enters the slug.
-func runtimeMembers(r artifact.Runtime) ([]placed, *NothingError) {
+// runtimeRun is the part of a runtime that enters the slug, or nil.
+func runtimeRun(r artifact.Runtime) (*run, *NothingError) {
 	if r.BuildOnly || r.Tool != "" {
 		return nil, nil
 	}
-	origin, into := partRuntime(r.Name), cleanInto(r.Into)
-	chosen := r.Tree
-	if len(r.Only) > 0 {
-		for _, p := range r.Only {
-			if len(tree.Select(r.Tree, []string{p})) == 0 {
-				return nil, &NothingError{Origin: origin, Field: "only", Pattern: p}
-			}
-		}
-		chosen = tree.Select(r.Tree, r.Only)
+	part := partRuntime(r.Name)
+	out := &run{
+		layer: layer{r.Tree, r.Dir, artifact.LayerRuntime, part},
+		from:  &artifact.Part{Origin: part, Dir: r.Dir, Pack: r.Pack}, offsets: r.Offsets, into: cleanInto(r.Into),
 	}
-	from := &artifact.Part{Origin: origin, Dir: r.Dir, Pack: r.Pack}
-	out := make([]placed, 0, len(chosen))
-	at := 0 // of e in r.Tree: chosen is in the same order
-	for _, e := range chosen {
-		m := place(e, from, path.Join(into, e.Path), artifact.LayerRuntime, origin)
-		if r.Pack != "" && e.Kind == tree.File {
-			for r.Tree[at].Path != e.Path {
-				at++
-			}
-			m.At = r.Offsets[at]
-		}
-		out = append(out, m)
+	if len(r.Only) == 0 {
+		return out, nil
 	}
+	for _, p := range r.Only {
+		if len(tree.Select(r.Tree, []string{p})) == 0 {
+			return nil, &NothingError{Origin: part, Field: "only", Pattern: p}
+		}
+	}
+	out.picks = picked(r.Tree, tree.Select(r.Tree, r.Only))
 	return out, nil
 }
 
-// layer is one tree that `from` looks at.
-type layer struct {
-	tree tree.Manifest
-	dir  string
-	as   artifact.Layer
-	part string
-}
-
-// entryMembers carries out the entries of `files`. A single file whose `into` has no final
-// slash has to wait: where it goes depends on the directories of the others.
-func entryMembers(files []config.FileEntry, t artifact.Tree, later []string) ([]placed, []*NothingError) {
+// layersOf are the trees that `from` looks at.
+func layersOf(t artifact.Tree) []layer {
 	var layers []layer
 	for _, o := range t.Outputs {
 		layers = append(layers, layer{o.Tree, o.Dir, artifact.LayerOutput, partStep(o.Step)})
 	}
-	layers = append(layers, layer{t.Source.Tree, t.Source.Dir, artifact.LayerSource, partSource})
-	secrets := namedSecrets(files)
+	return append(layers, layer{t.Source.Tree, t.Source.Dir, artifact.LayerSource, partSource})
+}
 
+// layer is one tree that members are taken from.
+type layer struct {
+	tree tree.Manifest
+	dir  string
+	as   artifact.Layer
+	// part is "runtime node", "step build" or "source".
+	part string
+}
+
+// entryRuns carries out the entries of `files`. Where a single file goes whose `into` has no
+// final slash depends on the directories of the others, and is decided last.
+func entryRuns(files []config.FileEntry, t artifact.Tree, later []string) ([]*run, []*NothingError) {
+	layers := layersOf(t)
 	var nothing []*NothingError
-	chosen := make([][]placed, len(files))
+	chosen := make([][]*run, len(files))
+	single := make([]bool, len(files)) // everything chosen is what `from` names itself
 	dirs := directories{}
 	for _, r := range t.Runtimes {
 		if !r.BuildOnly && r.Tool == "" {
 			dirs.add(-1, cleanInto(r.Into))
 		}
 	}
-	single := make([]bool, len(files))
+	secrets := namedSecrets(files)
 	for i, f := range files {
-		origin := Origin(i)
-		into := cleanInto(f.Into)
+		origin, into := Origin(i), cleanInto(f.Into)
 		if f.From == "" {
-			content := []byte(f.Content)
-			e := tree.Entry{Path: into, Kind: tree.File, Exec: f.Mode == "0755", Size: int64(len(content)), Digest: digest.Of(content)}
-			p := place(e, &artifact.Part{Origin: origin, Content: content}, into, artifact.LayerSource, partSource)
-			p.Src, p.source = "", ""
-			chosen[i] = []placed{p}
+			chosen[i] = []*run{inline(f, origin)}
 			dirs.add(i, path.Dir(into))
 			continue
 		}
+		single[i] = true
+		s := newSelector(f)
 		for _, l := range layers {
-			s := newSelector(f)
+			keep := func(string) bool { return true }
+			if l.as == artifact.LayerSource && len(secrets) > 0 {
+				keep = func(p string) bool { return !secrets[p] || slices.Contains(f.IncludeSecrets, p) }
+			}
 			from := &artifact.Part{Origin: origin, Dir: l.dir}
-			for _, e := range l.tree {
-				at, one, ok := s.match(e.Path)
-				if !ok || l.as == artifact.LayerSource && secrets[e.Path] && !slices.Contains(f.IncludeSecrets, e.Path) {
-					continue
-				}
-				if one && e.Kind == tree.Dir {
-					continue // the directory itself: its content goes into `into`
-				}
-				if one {
-					at = path.Base(e.Path)
-				}
-				single[i] = one && (single[i] || len(chosen[i]) == 0)
-				chosen[i] = append(chosen[i], place(e, from, at, l.as, l.part))
+			one, rest := s.choose(l.tree, keep)
+			if one >= 0 {
+				p := l.tree[one].Path
+				chosen[i] = append(chosen[i], &run{layer: l, from: from, picks: []int32{int32(one)}, into: into, strip: len(p) - len(path.Base(p))})
+			}
+			if len(rest) > 0 {
+				single[i] = false
+				chosen[i] = append(chosen[i], &run{layer: l, from: from, picks: rest, into: into, strip: s.strip()})
 			}
 		}
-		if len(chosen[i]) == 0 {
+		switch {
+		case len(chosen[i]) == 0:
 			// An empty directory, or one that `exclude` emptied, is no mistake.
 			if !isDirectory(layers, f.From) && !mayBeAmong(f.From, later) {
 				nothing = append(nothing, &NothingError{Origin: origin, Field: "from", Pattern: f.From})
 			}
-			continue
-		}
-		switch {
 		case !single[i] || intoDirectory(f.Into):
 			dirs.add(i, into)
 		default:
@@ -245,21 +205,23 @@ func entryMembers(files []config.FileEntry, t artifact.Tree, later []string) ([]
 		}
 	}
 	for i, f := range files {
-		if f.From == "" {
-			continue
-		}
-		into := cleanInto(f.Into)
-		rename := single[i] && !intoDirectory(f.Into) && !dirs.by(into, i)
-		for k := range chosen[i] {
-			m := &chosen[i][k]
-			if rename {
-				m.Path = into
-			} else {
-				m.Path = path.Join(into, m.Path)
+		if f.From != "" && single[i] && !intoDirectory(f.Into) && !dirs.by(cleanInto(f.Into), i) {
+			for _, r := range chosen[i] {
+				r.strip = len(r.tree[r.picks[0]].Path) // its name too: it gets another
 			}
 		}
 	}
 	return slices.Concat(chosen...), nothing
+}
+
+// inline is the file whose content stands in slug.yaml.
+func inline(f config.FileEntry, origin string) *run {
+	content := []byte(f.Content)
+	e := tree.Entry{Path: cleanInto(f.Into), Kind: tree.File, Exec: f.Mode == "0755", Size: int64(len(content)), Digest: digest.Of(content)}
+	return &run{
+		layer: layer{tree: tree.Manifest{e}, as: artifact.LayerSource, part: partSource},
+		from:  &artifact.Part{Origin: origin, Content: content}, into: ".",
+	}
 }
 
 // Origin is the name of an entry of `files` in messages; it is the path of a diagnostic too.
@@ -333,10 +295,9 @@ func isDirectory(layers []layer, from string) bool {
 		return true
 	}
 	for _, l := range layers {
-		for _, e := range l.tree {
-			if tree.Under(e.Path, from) && (e.Path != from || e.Kind == tree.Dir) {
-				return true
-			}
+		start, end := l.tree.Below(from)
+		if end-start > 1 || end > start && (l.tree[start].Path != from || l.tree[start].Kind == tree.Dir) {
+			return true
 		}
 	}
 	return false
@@ -344,156 +305,91 @@ func isDirectory(layers []layer, from string) bool {
 
 // selector decides what one entry takes.
 type selector struct {
-	from    string // clean; the fixed prefix for a glob
-	pattern string // the glob, else empty
-	exclude []string
-	dirs    map[string]verdict // of directories, since most paths share theirs
+	from    string  // clean; the fixed prefix for a glob
+	pattern *glob   // nil when from is none
+	exclude []*glob // of what is left of a path when from is taken off
+	// The verdicts on directories, since most paths share theirs, and the last that was asked for.
+	dirs map[string]verdict
+	dir  string
+	last verdict
 }
 
+// verdict says whether a path, or a directory that holds it, is meant, and whether excluded.
 type verdict struct{ in, out bool }
 
 func newSelector(f config.FileEntry) *selector {
-	s := &selector{from: cleanInto(f.From), exclude: f.Exclude, dirs: map[string]verdict{}}
+	s := &selector{from: cleanInto(f.From), dirs: map[string]verdict{}}
 	if hasMeta(s.from) {
-		s.pattern = s.from
-		s.from = fixedPrefix(s.pattern)
+		s.pattern = newGlob(s.from)
+		s.from = fixedPrefix(s.from)
+	}
+	for _, x := range f.Exclude {
+		s.exclude = append(s.exclude, newGlob(strings.TrimSuffix(strings.TrimPrefix(x, "./"), "/")))
 	}
 	return s
 }
 
-// match returns where p goes below `into`; one is set when p is what `from` names itself.
-func (s *selector) match(p string) (at string, one, ok bool) {
-	if !tree.Under(p, s.from) {
-		return "", false, false
+// strip is how many bytes of a path from takes off.
+func (s *selector) strip() int {
+	if s.from == "." {
+		return 0
 	}
-	if p == s.from {
-		if s.pattern != "" {
-			return "", false, false
-		}
-		return p, true, !s.excluded(path.Base(p))
-	}
-	at = p
-	if s.from != "." {
-		at = p[len(s.from)+1:]
-	}
-	v := s.verdict(p, at)
-	return at, false, v.in && !v.out
+	return len(s.from) + 1
 }
 
-// verdict says whether the path, or a directory that holds it, is meant and excluded.
-func (s *selector) verdict(p, at string) verdict {
-	v := verdict{in: s.pattern == ""}
-	if dir := path.Dir(at); dir != "." {
-		known, ok := s.dirs[dir]
-		if !ok {
-			known = s.verdict(path.Dir(p), dir)
-			s.dirs[dir] = known
+// choose returns the index of the file or link that from itself names, or -1, and those of
+// what else is taken of a tree.
+func (s *selector) choose(m tree.Manifest, keep func(path string) bool) (one int, rest []int32) {
+	one = -1
+	start, end := m.Below(s.from)
+	for i := start; i < end; i++ {
+		p := m[i].Path
+		switch {
+		case p == s.from: // of a directory, the content goes into `into`
+			if s.pattern == nil && m[i].Kind != tree.Dir && !s.excluded(path.Base(p)) && keep(p) {
+				one = i
+			}
+		case s.takes(p) && keep(p):
+			if rest == nil {
+				rest = make([]int32, 0, end-i)
+			}
+			rest = append(rest, int32(i))
 		}
-		v.in = v.in || known.in
-		v.out = known.out
 	}
-	v.in = v.in || tree.Glob(s.pattern, p)
-	v.out = v.out || s.excluded(at)
+	return one, rest
+}
+
+func (s *selector) takes(p string) bool {
+	above := s.above(p)
+	return !above.out && (above.in || s.pattern.match(p)) && !s.excluded(p[s.strip():])
+}
+
+// above is the verdict on the directory that holds p.
+func (s *selector) above(p string) verdict {
+	i := strings.LastIndexByte(p[s.strip():], '/')
+	if i < 0 {
+		return verdict{in: s.pattern == nil}
+	}
+	dir := p[:s.strip()+i]
+	if dir == s.dir {
+		return s.last
+	}
+	v, known := s.dirs[dir]
+	if !known {
+		v = s.above(dir)
+		v.in = v.in || s.pattern.match(dir)
+		v.out = v.out || s.excluded(dir[s.strip():])
+		s.dirs[dir] = v
+	}
+	s.dir, s.last = dir, v
 	return v
 }
 
 func (s *selector) excluded(at string) bool {
-	return slices.ContainsFunc(s.exclude, func(x string) bool {
-		return tree.Glob(strings.TrimSuffix(strings.TrimPrefix(x, "./"), "/"), at)
-	})
-}
-
-func hasMeta(p string) bool { return strings.ContainsAny(p, `*?[{\`) }
-
-// fixedPrefix is the directory above the first component that holds a wildcard.
-func fixedPrefix(pattern string) string {
-	var fixed []string
-	for part := range strings.SplitSeq(pattern, "/") {
-		if hasMeta(part) {
-			break
-		}
-		fixed = append(fixed, part)
-	}
-	if len(fixed) == 0 {
-		return "."
-	}
-	return strings.Join(fixed, "/")
-}
-
-// merge puts the members into the order of the slug, adds parents and finds conflicts. all is
-// used up: it may be large.
-func merge(all []placed) ([]placed, []*ConflictError) {
-	for i := range all {
-		// What leaves the app keeps its target here, and is refused when the slug is made.
-		if m := &all[i]; m.Kind == tree.Link {
-			if to, err := tree.LinkTarget(m.Path, m.Target); err == nil {
-				m.Target = to
-			}
+	for _, x := range s.exclude {
+		if x.match(at) {
+			return true
 		}
 	}
-	slices.SortStableFunc(all, func(a, b placed) int {
-		return cmp.Or(tree.Compare(a.Path, b.Path), int(a.Layer)-int(b.Layer))
-	})
-	var conflicts []*ConflictError
-	at := make(map[string]int, len(all))
-	out := all[:0]
-	for _, m := range all {
-		if m.Path == "." {
-			continue // ./app itself is in every slug
-		}
-		if i, ok := at[m.Path]; ok {
-			have := out[i]
-			if have.Entry != m.Entry {
-				conflicts = append(conflicts, &ConflictError{Path: m.Path, First: have.Origin, Second: m.Origin})
-			}
-			continue
-		}
-		at[m.Path] = len(out)
-		out = append(out, m)
-	}
-	// A directory belongs to the lowest layer of what it holds, and to its own only when it
-	// is empty. Empty ones come last and deepest first, so that those of one chain agree.
-	lowest := map[string]artifact.Layer{}
-	parents := func(m placed) {
-		for dir := path.Dir(m.Path); dir != "."; dir = path.Dir(dir) {
-			if l, seen := lowest[dir]; seen && l <= m.Layer {
-				return
-			}
-			k, ok := at[dir]
-			switch {
-			case ok && out[k].Kind != tree.Dir:
-				conflicts = append(conflicts, &ConflictError{Path: dir, First: out[k].Origin, Second: m.Origin, Parent: true})
-				return
-			case !ok:
-				at[dir] = len(out)
-				out = append(out, placed{
-					Member: artifact.Member{Entry: tree.Entry{Path: dir, Kind: tree.Dir}, Part: m.Part},
-					part:   m.part,
-				})
-			}
-			lowest[dir] = m.Layer
-		}
-	}
-	given := len(out)
-	for _, m := range out[:given] {
-		if m.Kind != tree.Dir {
-			parents(m)
-		}
-	}
-	for i := given - 1; i >= 0; i-- {
-		m := out[i]
-		if _, holds := lowest[m.Path]; m.Kind == tree.Dir && !holds {
-			parents(m)
-		}
-	}
-	if len(conflicts) > 0 {
-		return nil, conflicts
-	}
-	for dir, l := range lowest {
-		out[at[dir]].Layer = l
-	}
-	slices.SortFunc(out, func(a, b placed) int {
-		return cmp.Or(int(a.Layer)-int(b.Layer), tree.Compare(a.Path, b.Path))
-	})
-	return out, nil
+	return false
 }

@@ -96,6 +96,15 @@ func TestLayout_putsEveryEntryWhereItsIntoSays(t *testing.T) {
 			want: []string{"0 vendor/", "0 vendor/node/", "0 vendor/node/bin/", "0 vendor/node/bin/node < /n/bin/node"},
 		},
 		{
+			name:  "a single file goes into the directory of a runtime, and does not take its name",
+			files: []config.FileEntry{{From: "web.js", Into: "node"}, {From: "web.js", Into: "node.js"}},
+			tree: artifact.Tree{
+				Runtimes: []artifact.Runtime{{Name: "node", Into: "node", Dir: "/n", Tree: files("bin/node")}},
+				Source:   source("web.js"),
+			},
+			want: []string{"0 node/", "0 node/bin/", "0 node/bin/node < /n/bin/node", "2 node/web.js < /src/web.js", "2 node.js < /src/web.js"},
+		},
+		{
 			name:  "a directory's content goes into into, without what is excluded",
 			files: []config.FileEntry{{From: "web", Into: "public", Exclude: []string{"test/**", "*.map"}}},
 			tree:  artifact.Tree{Source: source("web/i.html", "web/i.map", "web/js/i.map", "web/test/t.js", "other")},
