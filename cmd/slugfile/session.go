@@ -68,10 +68,10 @@ func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*
 		return nil, err
 	}
 	s.name = s.project.File.App
-	if s.inputs, err = app.inputs(ctx, s.project, outputs); err != nil {
+	if s.store, err = openStore(s.dirs); err != nil {
 		return nil, err
 	}
-	if s.store, err = openStore(s.dirs); err != nil {
+	if s.inputs, err = app.inputs(ctx, s.project, outputs, s.store); err != nil {
 		return nil, err
 	}
 	app.hidePassed(s.project)
@@ -79,7 +79,7 @@ func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*
 }
 
 // inputs reads the source tree and puts together what a plan is made of.
-func (a *App) inputs(ctx context.Context, p *project, outputs []string) (plan.Inputs, error) {
+func (a *App) inputs(ctx context.Context, p *project, outputs []string, known observe.Indexes) (plan.Inputs, error) {
 	in := plan.Inputs{File: p.File, Lock: p.Lock, Epoch: plan.DefaultEpoch, OS: runtime.GOOS, Arch: runtime.GOARCH}
 	if text := a.Env["SOURCE_DATE_EPOCH"]; text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
@@ -88,7 +88,7 @@ func (a *App) inputs(ctx context.Context, p *project, outputs []string) (plan.In
 		}
 		in.Epoch = n
 	}
-	o := observe.SourceOptions{Env: a.Env, Exclude: []string{filepath.Base(p.Path), lockName}}
+	o := observe.SourceOptions{Env: a.Env, Indexes: known, Exclude: []string{filepath.Base(p.Path), lockName}}
 	for _, step := range p.File.Build {
 		o.Outputs = append(o.Outputs, step.Outputs...)
 	}

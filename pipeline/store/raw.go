@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 )
@@ -18,7 +19,11 @@ func (s *Store) PutBytes(kind, key string, b []byte) error {
 		return err
 	}
 	name := kind + "/" + key
-	if err := s.publishRef(path, func(fresh string) error { return s.writeRaw(fresh, name, b) }); err != nil {
+	err = s.mkdirs(filepath.Dir(path))
+	if err == nil {
+		err = s.publish(path, func(fresh string) error { return s.writeRaw(fresh, name, b) })
+	}
+	if err != nil {
 		return fmt.Errorf("store %s %s: %w", kind, key, err)
 	}
 	return nil

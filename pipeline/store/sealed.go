@@ -106,23 +106,24 @@ func (s *Store) PutRef(kind, key string, v any) error {
 		return err
 	}
 	name := kind + "/" + key
-	if err := s.publishRef(path, func(fresh string) error { return s.writeSealed(fresh, name, v) }); err != nil {
+	err = s.mkdirs(filepath.Dir(path))
+	if err == nil {
+		err = s.publish(path, func(fresh string) error { return s.writeSealed(fresh, name, v) })
+	}
+	if err != nil {
 		return fmt.Errorf("store %s %s: %w", kind, key, err)
 	}
 	return nil
 }
 
-// publishRef lets write make a file of its own, which must be flushed, and moves it to path.
-func (s *Store) publishRef(path string, write func(fresh string) error) (err error) {
+// publish lets write make a file of its own, which must be flushed, and moves it to path.
+func (s *Store) publish(path string, write func(fresh string) error) (err error) {
 	l, err := s.lease("")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.end()) }()
 	if err := write(l.path); err != nil {
-		return err
-	}
-	if err := s.mkdirs(filepath.Dir(path)); err != nil {
 		return err
 	}
 	if err := os.Rename(l.path, path); err != nil {

@@ -10,7 +10,8 @@
 // On disk:
 //
 //	sha256/<2 hex>/<hex>                               a file, 0444
-//	trees/<kind>/<2 hex>/<hex>/{tree/,manifest.json}   an unpacked runtime, a step's output
+//	trees/<kind>/<2 hex>/<hex>/{tree/,manifest.bin}    an unpacked runtime, a step's output
+//	trees/<kind>/<2 hex>/<hex>/index.bin               by which its files are known, if anything
 //	refs/<kind>/<key>.json                             a document
 //	refs/<kind>/<key>.bin                              a raw document
 //	ingest/<random>, ingest/<random>.lock              what is being written, locked by its writer

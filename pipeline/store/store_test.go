@@ -728,9 +728,9 @@ func TestPutTree_leavesNothingBehindWhenFillingFails(t *testing.T) {
 func TestTree_takesATornOneForAbsentAndPutTreeReplacesIt(t *testing.T) {
 	t.Parallel()
 	for name, tear := range map[string]func(at string) error{
-		"manifest torn":       func(at string) error { return os.Truncate(filepath.Join(at, "manifest.json"), 40) },
-		"manifest gone":       func(at string) error { return os.Remove(filepath.Join(at, "manifest.json")) },
-		"manifest a link":     func(at string) error { return relink(filepath.Join(at, "manifest.json"), "/dev/null") },
+		"manifest torn":       func(at string) error { return os.Truncate(filepath.Join(at, "manifest.bin"), 40) },
+		"manifest gone":       func(at string) error { return os.Remove(filepath.Join(at, "manifest.bin")) },
+		"manifest a link":     func(at string) error { return relink(filepath.Join(at, "manifest.bin"), "/dev/null") },
 		"tree gone":           func(at string) error { return os.RemoveAll(filepath.Join(at, "tree")) },
 		"a file in its place": func(at string) error { return errors.Join(os.RemoveAll(at), os.WriteFile(at, nil, 0o600)) },
 	} {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/disk"
@@ -21,12 +20,12 @@ func (s *Store) Tree(kind string, key digest.Digest) (dir string, m tree.Manifes
 	if err != nil {
 		return "", nil, false, err
 	}
-	ok, err = readSealed(filepath.Join(at, "manifest.json"), treeName(kind, key), &m)
+	b, ok, err := readRaw(filepath.Join(at, "manifest.bin"), treeName(kind, key))
 	if err != nil {
 		return "", nil, false, fmt.Errorf("read %s %s from the store: %w", kind, key.Short(), err)
 	}
 	dir = filepath.Join(at, "tree")
-	if !ok || !isDir(dir) {
+	if !ok || m.UnmarshalBinary(b) != nil || !isDir(dir) {
 		return "", nil, false, nil
 	}
 	return dir, m, true, nil
@@ -37,18 +36,28 @@ func isDir(path string) bool {
 	return err == nil && fi.IsDir()
 }
 
-// VerifyTree is Tree that also reads every file. A tree with other bytes, or with files that
-// its manifest does not name, is removed and not ok.
+// VerifyTree is Tree that also reads every file, but for those whose inodes say that they are
+// still what an earlier VerifyTree read. A tree with other bytes, or with files that its
+// manifest does not name, is removed and not ok.
 func (s *Store) VerifyTree(ctx context.Context, kind string, key digest.Digest) (dir string, m tree.Manifest, ok bool, err error) {
 	dir, m, ok, err = s.Tree(kind, key)
 	if err != nil || !ok {
 		return "", nil, false, err
 	}
-	found, err := tree.Scan(ctx, dir, tree.ScanOptions{})
+	indexPath, indexName := filepath.Join(filepath.Dir(dir), "index.bin"), treeName(kind, key)+" index"
+	var known *tree.Index
+	if b, ok, err := readRaw(indexPath, indexName); err == nil && ok {
+		known, _ = tree.ParseIndex(b) // nil when another version wrote it
+	}
+	found, err := tree.ScanIndexed(ctx, dir, tree.ScanOptions{Known: known})
 	if ctx.Err() != nil {
 		return "", nil, false, context.Cause(ctx)
 	}
-	if err == nil && sameTree(m, found) {
+	if err == nil && sameTree(m, found.Manifest) {
+		if b, err := found.Index.AppendBinary(nil); err == nil && found.Learnt {
+			// Where it cannot be kept, the next one reads the files again.
+			_ = s.publish(indexPath, func(fresh string) error { return s.writeRaw(fresh, indexName, b) })
+		}
 		return dir, m, true, nil
 	}
 	if err := s.RemoveTree(kind, key); err != nil {
@@ -60,18 +69,16 @@ func (s *Store) VerifyTree(ctx context.Context, kind string, key digest.Digest) 
 // sameTree compares what was promised with what is there. A manifest need not list the
 // directories above its entries.
 func sameTree(want, found tree.Manifest) bool {
-	named := make(map[string]bool, len(want))
-	for _, e := range want {
-		named[e.Path] = true
-		for dir := filepath.ToSlash(filepath.Dir(e.Path)); dir != "." && !named[dir]; dir = filepath.ToSlash(filepath.Dir(dir)) {
-			named[dir] = false
+	for _, e := range found {
+		switch {
+		case len(want) > 0 && e == want[0]:
+			want = want[1:]
+		case e.Kind == tree.Dir && len(want) > 0 && e.Path != want[0].Path && tree.Under(want[0].Path, e.Path):
+		default:
+			return false
 		}
 	}
-	found = found.Filter(func(e tree.Entry) bool {
-		listed, above := named[e.Path]
-		return listed || !above || e.Kind != tree.Dir
-	})
-	return slices.Equal(want, found)
+	return len(want) == 0
 }
 
 // PutTree stores a tree of kind under key. fill gets the path of a directory that does not
@@ -118,7 +125,11 @@ func (s *Store) publishTree(fresh, at, kind string, key digest.Digest, m tree.Ma
 	} else if !fi.IsDir() {
 		return fmt.Errorf("%q is not a directory but %s", fi.Name(), fi.Mode().Type())
 	}
-	if err := s.writeSealed(filepath.Join(fresh, "manifest.json"), treeName(kind, key), m); err != nil {
+	b, err := m.AppendBinary(nil)
+	if err != nil {
+		return err
+	}
+	if err := s.writeRaw(filepath.Join(fresh, "manifest.bin"), treeName(kind, key), b); err != nil {
 		return err
 	}
 	if err := disk.SyncTree(fresh); err != nil {
@@ -127,7 +138,7 @@ func (s *Store) publishTree(fresh, at, kind string, key digest.Digest, m tree.Ma
 	if err := s.mkdirs(filepath.Dir(at)); err != nil {
 		return err
 	}
-	err := os.Rename(fresh, at)
+	err = os.Rename(fresh, at)
 	if err != nil {
 		// Either somebody was faster, or what stands there is not whole.
 		if _, _, ok, treeErr := s.Tree(kind, key); treeErr == nil && ok {
