@@ -2,7 +2,7 @@ package slug
 
 import (
 	"encoding/binary"
-	"slices"
+	"iter"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
@@ -37,12 +37,43 @@ type span struct {
 // the window bytes before it, whether it is the last, the level, and Compressor: whoever
 // knows all of these equal may take the compressed bytes of an earlier run. Its own bytes
 // are a function of the entries in its spans, their content, and the epoch.
+//
+// It names its first and its last member only, since there may be a million in all.
 type segment struct {
-	spans []span
+	// from and to limit the members: the last is to-1. The number -1 is ./app/ itself.
+	from, to int
+	// begin is where the content of the first goes on, 0 when it begins here. end is where that
+	// of the last stops.
+	begin, end int64
 	// size is in bytes of the tar stream.
 	size int64
 	// last says that the trailer follows the spans and that the stream ends.
 	last bool
+}
+
+// spans are the parts of the segment, one a member.
+func (s segment) spans(members []artifact.Member) iter.Seq[span] {
+	return func(yield func(span) bool) {
+		for i := s.from; i < s.to; i++ {
+			sp := span{member: i, head: true}
+			if i >= 0 && members[i].Size > 0 {
+				size := members[i].Size
+				sp.n = size
+				if i == s.to-1 {
+					sp.n = s.end
+				}
+				if sp.n == size {
+					sp.pad = padded(size) - size
+				}
+				if i == s.from && s.begin > 0 {
+					sp.head, sp.off, sp.n = false, s.begin, sp.n-s.begin
+				}
+			}
+			if !yield(sp) {
+				return
+			}
+		}
+	}
 }
 
 // cut divides the stream of the members into segments. Where it cuts depends on paths and
@@ -52,47 +83,39 @@ type segment struct {
 // size, counted from its own start.
 func cut(members []artifact.Member) []segment {
 	var done []segment
-	var open segment
-	end := func() {
+	open := segment{from: -1, size: headerSize(rootEntry)}
+	// end ends the segment before a member, at off of its content.
+	end := func(member int, off int64) {
+		open.to = member
+		if off > 0 {
+			open.to, open.end = member+1, off
+		} else if member > 0 {
+			open.end = members[member-1].Size
+		}
 		done = append(done, open)
-		open = segment{}
+		open = segment{from: member, begin: off}
 	}
-	add := func(s span, size int64) {
-		open.spans = append(open.spans, s)
-		open.size += size
-	}
-	add(span{member: -1, head: true}, headerSize(rootEntry))
 	for i := range members {
 		e := &members[i].Entry
 		head := headerSize(*e)
 		pad := padded(e.Size) - e.Size
 		whole := head + e.Size + pad
 		if open.size >= segmentMin && (open.size+min(whole, segmentTarget) > segmentMax || endsBefore(e.Path, whole)) {
-			end()
+			end(i, 0)
 		}
-		if e.Size <= segmentTarget {
-			add(span{member: i, head: true, n: e.Size, pad: pad}, whole)
-			continue
+		open.size += head
+		if e.Size > segmentTarget {
+			for off := int64(segmentTarget); off < e.Size; off += segmentTarget {
+				open.size += segmentTarget
+				end(i, off)
+			}
+			open.size -= open.begin
 		}
-		for off := int64(0); off < e.Size; off += segmentTarget {
-			s := span{member: i, head: off == 0, off: off, n: min(segmentTarget, e.Size-off)}
-			size := s.n
-			if s.head {
-				size += head
-			}
-			if off+s.n == e.Size {
-				s.pad = pad
-				size += pad
-			}
-			add(s, size)
-			if off+s.n < e.Size {
-				end()
-			}
-		}
+		open.size += e.Size + pad
 	}
 	open.size += trailer
 	open.last = true
-	end()
+	end(len(members), 0)
 	return done
 }
 
@@ -125,9 +148,7 @@ var rootEntry = tree.Entry{Kind: tree.Dir}
 
 // isPiece reports whether the segment holds a piece of a file that needs several.
 func (s segment) isPiece(members []artifact.Member) bool {
-	return slices.ContainsFunc(s.spans, func(sp span) bool {
-		return sp.member >= 0 && members[sp.member].Size > segmentTarget
-	})
+	return s.begin > 0 || s.to > 0 && s.end < members[s.to-1].Size
 }
 
 // keys names the compressed bytes of each segment by what they are made of: what lies in it
@@ -143,7 +164,7 @@ func keys(members []artifact.Member, segments []segment, o Options) []digest.Dig
 	for i, seg := range segments {
 		known := true
 		b = b[:0]
-		for _, sp := range seg.spans {
+		for sp := range seg.spans(members) {
 			known = describe(&b, members, sp) && known
 		}
 		sum := digest.Of(b)

@@ -43,7 +43,7 @@ func (s *source) close() {
 // read appends the bytes of a segment to b.
 func (s *source) read(ctx context.Context, seg segment, b []byte) ([]byte, error) {
 	b = slices.Grow(b, int(seg.size))
-	for _, sp := range seg.spans {
+	for sp := range seg.spans(s.members) {
 		if ctx.Err() != nil {
 			return b, context.Cause(ctx)
 		}
@@ -236,7 +236,7 @@ func openMember(m *artifact.Member) (*os.File, fs.FileInfo, error) {
 func (s *source) tail(seg segment, b []byte) ([]byte, error) {
 	skip := max(0, seg.size-windowSize)
 	var scratch []byte
-	for _, sp := range seg.spans {
+	for sp := range seg.spans(s.members) {
 		scratch = s.headers(sp, scratch[:0])
 		n := min(skip, int64(len(scratch)))
 		b, skip = append(b, scratch[n:]...), skip-n
@@ -277,7 +277,7 @@ func appendPart(m *artifact.Member, off, n int64, b []byte) ([]byte, error) {
 
 // verify reads the files of a segment, to find the one that has changed.
 func (s *source) verify(ctx context.Context, seg segment) error {
-	for _, sp := range seg.spans {
+	for sp := range seg.spans(s.members) {
 		if m := s.memberOf(sp); m != nil && m.Src != "" {
 			if err := s.open(m); err != nil {
 				return err
