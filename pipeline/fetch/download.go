@@ -81,13 +81,16 @@ func clip(s string) string {
 
 // download brings the bytes of an address into the store, from a mirror where one is named.
 // A zero digest accepts any bytes.
-func (t *task) download(ctx context.Context, address string, want digest.Digest, size int64) (digest.Digest, int64, error) {
+func (t *task) download(ctx context.Context, address string, want digest.Digest, size int64) (arrived, error) {
 	at, mirrored := rewrite(t.s.Mirrors, address)
-	d, n, err := t.from(ctx, address, at, want, size)
+	got, err := t.from(ctx, address, at, want, size)
 	if err != nil {
-		return d, n, t.explain(err, address, at, mirrored)
+		return got, t.explain(err, address, at, mirrored)
 	}
-	return d, n, t.see(address, d)
+	if err := t.see(address, got.digest); err != nil {
+		return arrived{}, errors.Join(err, got.file.Close())
+	}
+	return got, nil
 }
 
 // explain gives an error the runtime's name, and behind a mirror both addresses.
@@ -110,31 +113,31 @@ func describe(address string) string {
 	return strings.TrimPrefix(transport.Describe("GET", address), "GET ")
 }
 
-func (t *task) from(ctx context.Context, address, at string, want digest.Digest, size int64) (digest.Digest, int64, error) {
+func (t *task) from(ctx context.Context, address, at string, want digest.Digest, size int64) (arrived, error) {
 	if strings.HasPrefix(at, "file:") {
 		u, err := url.Parse(at)
 		if err != nil {
-			return digest.Digest{}, 0, errors.New("the address cannot be read")
+			return arrived{}, errors.New("the address cannot be read")
 		}
 		path, err := filePath(u)
 		if err != nil {
-			return digest.Digest{}, 0, fmt.Errorf("the address %s %w", at, err)
+			return arrived{}, fmt.Errorf("the address %s %w", at, err)
 		}
-		d, n, err := t.ingestFile(ctx, path, want, size)
+		got, err := t.ingestFile(ctx, path, want, size)
 		var mismatch *digest.MismatchError
 		if errors.As(err, &mismatch) {
 			mismatch.Subject = t.subject()
-			return d, n, &BytesError{Address: describe(address), From: path, Mismatch: mismatch}
+			return got, &BytesError{Address: describe(address), From: path, Mismatch: mismatch}
 		}
-		return d, n, err
+		return got, err
 	}
 	in, err := t.s.Store.Create()
 	if err != nil {
-		return digest.Digest{}, 0, err
+		return arrived{}, err
 	}
 	dl := &download{task: t, in: in, address: address, at: at, want: want, size: size, total: -1}
-	d, n, err := dl.run(ctx)
-	return d, n, errors.Join(err, in.Close())
+	err = dl.run(ctx)
+	return dl.got, errors.Join(err, in.Close())
 }
 
 // download is one file on its way over HTTP, through as many attempts as it takes.
@@ -151,8 +154,7 @@ type download struct {
 	// resumed is set when the bytes are from more than one answer.
 	resumed bool
 
-	got  digest.Digest
-	gotN int64
+	got arrived
 }
 
 // enough progress makes an attempt not count: a large file over a bad line may need many.
@@ -160,7 +162,7 @@ const enough = 1 << 20
 
 var errProgress = errors.New("the download was interrupted")
 
-func (d *download) run(ctx context.Context) (digest.Digest, int64, error) {
+func (d *download) run(ctx context.Context) error {
 	for {
 		interrupted := false
 		err := d.o.Backoff.Retry(ctx, d.retry, func(attempt int) error {
@@ -174,7 +176,7 @@ func (d *download) run(ctx context.Context) (digest.Digest, int64, error) {
 			return err
 		})
 		if !interrupted || !errors.Is(err, errProgress) {
-			return d.got, d.gotN, err
+			return err
 		}
 	}
 }
@@ -316,11 +318,11 @@ func (d *download) mismatch(resp *http.Response, where string, m *digest.Mismatc
 
 // commit checks the digest of all the bytes and puts the file into the store.
 func (d *download) commit(resp *http.Response, where string) error {
-	got, n, err := d.in.Commit(d.subject(), d.want, d.size)
+	got, err := arrive(d.in, d.subject(), d.want, d.size)
 	var mismatch *digest.MismatchError
 	switch {
 	case err == nil:
-		d.got, d.gotN = got, n
+		d.got = got
 		return nil
 	case errors.As(err, &mismatch) && d.resumed:
 		// The parts may be of two files with one tag: the whole decides.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -180,27 +179,21 @@ func (t *task) changed(where string, old *lock.Pin, got digest.Digest, size int6
 
 // measure brings the bytes into the store and looks whether they are an archive at all: a
 // page that asks for a login must not be pinned.
-func (t *task) measure(ctx context.Context, dir string, r config.Runtime, want digest.Digest) (got digest.Digest, size int64, err error) {
+func (t *task) measure(ctx context.Context, dir string, r config.Runtime, want digest.Digest) (digest.Digest, int64, error) {
+	var got arrived
+	var err error
+	from := r.Path
 	if r.Path != "" {
-		path := filepath.Join(dir, filepath.FromSlash(r.Path))
-		got, size, err = t.ingestFile(ctx, path, want, -1)
+		got, err = t.ingestFile(ctx, filepath.Join(dir, filepath.FromSlash(r.Path)), want, -1)
 	} else {
-		got, size, err = t.download(ctx, r.URL, want, -1)
+		from = transport.Describe("GET", r.URL)
+		got, err = t.download(ctx, r.URL, want, -1)
 	}
 	if err != nil {
-		return got, size, err
+		return got.digest, got.size, err
 	}
-	f, err := t.s.Store.Open(got)
-	if err != nil {
-		return got, size, fmt.Errorf("%s: %w", t.subject(), err)
+	if err = unpack.Check(got.file); err != nil {
+		err = fmt.Errorf("%s: %s: %w", t.subject(), from, err)
 	}
-	defer func(f *os.File) { err = errors.Join(err, f.Close()) }(f)
-	if err := unpack.Check(f); err != nil {
-		from := r.Path
-		if r.URL != "" {
-			from = transport.Describe("GET", r.URL)
-		}
-		return got, size, fmt.Errorf("%s: %s: %w", t.subject(), from, err)
-	}
-	return got, size, nil
+	return got.digest, got.size, errors.Join(err, got.file.Close())
 }

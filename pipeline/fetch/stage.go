@@ -277,22 +277,32 @@ func (t *task) archive(ctx context.Context, r plan.Runtime, known bool) (*os.Fil
 			})
 		}
 	}
-	var err error
-	if r.Path != "" {
-		if _, _, err = t.ingestFile(ctx, r.Path, r.Digest, r.Size); err != nil {
-			err = &changedError{err: err, hint: `if the archive was replaced on purpose, change its sha256 in slug.yaml or run "slugfile lock --update"`}
-		}
-	} else {
-		_, _, err = t.download(ctx, r.URL, r.Digest, r.Size)
+	if r.Path == "" {
+		got, err := t.download(ctx, r.URL, r.Digest, r.Size)
+		return got.file, "", err
 	}
+	got, err := t.ingestFile(ctx, r.Path, r.Digest, r.Size)
 	if err != nil {
-		return nil, "", err
+		err = &changedError{err: err, hint: `if the archive was replaced on purpose, change its sha256 in slug.yaml or run "slugfile lock --update"`}
 	}
-	f, err := t.s.Store.Open(r.Digest)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", t.subject(), err)
+	return got.file, "", err
+}
+
+// arrived is a file that was just brought into the store. It is open, and whoever gets it
+// closes it: nobody has to read it again to know that it is right.
+type arrived struct {
+	file   *os.File
+	digest digest.Digest
+	size   int64
+}
+
+// arrive commits a file.
+func arrive(in *store.Ingest, subject string, want digest.Digest, size int64) (a arrived, err error) {
+	if a.digest, a.size, err = in.Commit(subject, want, size); err != nil {
+		return a, err
 	}
-	return f, "", nil
+	a.file, err = in.File()
+	return a, err
 }
 
 // note is what the store remembers of an address.
@@ -331,26 +341,26 @@ func (t *task) checkFile(ctx context.Context, path string, want digest.Digest, s
 
 // ingestFile brings an archive of this machine into the store, hashed once more on the way:
 // what is unpacked is what was checked, whatever happens to the file meanwhile.
-func (t *task) ingestFile(ctx context.Context, path string, want digest.Digest, size int64) (d digest.Digest, n int64, err error) {
+func (t *task) ingestFile(ctx context.Context, path string, want digest.Digest, size int64) (got arrived, err error) {
 	f, err := openRegular(path)
 	if err != nil {
-		return d, 0, fmt.Errorf("%s: %w", t.subject(), err)
+		return got, fmt.Errorf("%s: %w", t.subject(), err)
 	}
 	defer f.Close()
 	in, err := t.s.Store.Create()
 	if err != nil {
-		return d, 0, fmt.Errorf("%s: %w", t.subject(), err)
+		return got, fmt.Errorf("%s: %w", t.subject(), err)
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	limit := t.limit(size)
 	counted := &progressReader{r: &ctxReader{ctx: ctx, r: io.LimitReader(f, limit+1)}, tell: t.progress(), total: size}
 	if _, err := io.Copy(in, counted); err != nil {
-		return d, 0, fmt.Errorf("%s: copy %s: %w", t.subject(), path, err)
+		return got, fmt.Errorf("%s: copy %s: %w", t.subject(), path, err)
 	}
 	if in.Size() > limit && size < 0 {
-		return d, 0, fmt.Errorf("%s: %s is larger than %d bytes, the limit", t.subject(), path, limit)
+		return got, fmt.Errorf("%s: %s is larger than %d bytes, the limit", t.subject(), path, limit)
 	}
-	return in.Commit(t.subject()+" at "+path, want, size)
+	return arrive(in, t.subject()+" at "+path, want, size)
 }
 
 func (t *task) limit(size int64) int64 {

@@ -15,6 +15,9 @@ const openNoFollow = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 // closedByMode says that permission bits keep others out of a directory.
 const closedByMode = true
 
+// renamesOpen says that a file may get another name while it is open.
+const renamesOpen = true
+
 // checkOwner refuses a directory of somebody else, who could change what we trust in it.
 func checkOwner(dir string, fi fs.FileInfo) error {
 	st, ok := fi.Sys().(*syscall.Stat_t)

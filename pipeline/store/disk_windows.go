@@ -9,4 +9,7 @@ const openNoFollow = 0
 // of the user's profile does.
 const closedByMode = false
 
+// renamesOpen says that a file may get another name while it is open.
+const renamesOpen = false
+
 func checkOwner(string, fs.FileInfo) error { return nil }

@@ -21,10 +21,14 @@ type Ingest struct {
 	// h is nil when the writer vouches for the digest.
 	h    hash.Hash
 	size int64
+	// begun is how many of them are on their way to the device.
+	begun int64
 	// err is the first error of a write. The file can then not be committed: what reached the
 	// disk is not known.
 	err  error
 	done bool
+	// sum is the digest of a file that was committed.
+	sum digest.Digest
 }
 
 // Create starts a file. Close must follow, after Commit too.
@@ -59,9 +63,20 @@ func (i *Ingest) Write(p []byte) (int, error) {
 	if i.h != nil {
 		i.h.Write(p[:n])
 	}
-	i.size += int64(n)
+	i.grown(int64(n))
 	i.err = err
 	return n, err
+}
+
+// syncStep is how much is handed to the device at a time, so that the flush at the end of a
+// large file waits for little.
+const syncStep = 8 << 20
+
+func (i *Ingest) grown(n int64) {
+	if i.size += n; i.size-i.begun >= syncStep {
+		disk.BeginSync(i.f, i.begun, i.size-i.begun)
+		i.begun = i.size
+	}
 }
 
 // Copy appends the n bytes of src from off on. When the writer vouches for the digest, the
@@ -71,13 +86,17 @@ func (i *Ingest) Copy(src *os.File, off, n int64) error {
 	if i.err != nil {
 		return i.err
 	}
-	if i.h == nil {
-		done, err := copyRange(i.f, src, off, n)
-		i.size += done
+	for i.h == nil && n > 0 {
+		step := min(n, syncStep)
+		done, err := copyRange(i.f, src, off, step)
+		i.grown(done)
 		off, n = off+done, n-done
 		if err != nil {
 			i.err = err
 			return err
+		}
+		if done < step {
+			break // the kernel does no more of it
 		}
 	}
 	if n == 0 {
@@ -110,7 +129,7 @@ func (i *Ingest) Reset() error {
 	if i.h != nil {
 		i.h.Reset()
 	}
-	i.size = 0
+	i.size, i.begun = 0, 0
 	return nil
 }
 
@@ -145,12 +164,34 @@ func (i *Ingest) Commit(subject string, want digest.Digest, size int64) (digest.
 	if i.err = i.publish(i.s.Path(got)); i.err != nil {
 		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, i.err)
 	}
+	i.sum = got
 	return got, i.size, nil
 }
 
+// File returns a file that was committed, at its start: the one whose bytes were hashed while
+// they were written, whatever stands under its digest by now. The caller closes it. It is
+// handed out once.
+func (i *Ingest) File() (*os.File, error) {
+	switch {
+	case i.sum.IsZero():
+		return nil, errors.New("the file is not in the store yet")
+	case i.f == nil:
+		return i.s.Open(i.sum)
+	}
+	if _, err := i.f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	f := i.f
+	i.f = nil
+	return f, nil
+}
+
 func (i *Ingest) publish(path string) error {
-	if err := i.f.Close(); err != nil {
-		return err
+	if !renamesOpen {
+		if err := i.f.Close(); err != nil {
+			return err
+		}
+		i.f = nil
 	}
 	i.done = true
 	if err := os.Chmod(i.lease.path, 0o444); err != nil {
@@ -181,9 +222,9 @@ func (i *Ingest) Close() error {
 		return nil
 	}
 	var err error
-	if !i.done {
+	if i.f != nil {
 		err = i.f.Close()
-		i.done = true
+		i.f, i.done = nil, true
 		if i.err != nil {
 			err = nil // already told
 		}
