@@ -12,8 +12,7 @@ import (
 // across file systems, on some network ones, or before Linux 5.3.
 func copyRange(dst, src *os.File, off, n int64) (done int64, err error) {
 	for done < n {
-		// A larger step cannot be interrupted for as long as it lasts.
-		step := int(min(n-done, 64<<20))
+		step := int(min(n-done, 1<<30)) // a call copies less than 2 GiB
 		got, err := unix.CopyFileRange(int(src.Fd()), &off, int(dst.Fd()), nil, step, 0)
 		switch {
 		case errors.Is(err, unix.EINTR):
