@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -55,7 +56,7 @@ func (t *task) pack(ctx context.Context, archive *os.File, r plan.Runtime, out *
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
-		m, _, err = unpack.Pack(ctx, archive, f, unpack.Options{Name: t.name, Strip: r.Strip})
+		m, _, err = unpack.Pack(ctx, archive, &flowing{f: f}, unpack.Options{Name: t.name, Strip: r.Strip})
 		return m, err
 	})
 	if err != nil {
@@ -65,6 +66,23 @@ func (t *task) pack(ctx context.Context, archive *os.File, r plan.Runtime, out *
 		return fmt.Errorf("%s: %w", t.subject(), err)
 	}
 	return nil
+}
+
+// flowing hands a large file to the device while it is written: the flush before it appears
+// waits for what is left.
+type flowing struct {
+	f           *os.File
+	size, begun int64
+}
+
+func (w *flowing) Write(p []byte) (int, error) {
+	const step = 8 << 20
+	n, err := w.f.Write(p)
+	if w.size += int64(n); w.size-w.begun >= step {
+		disk.BeginSync(w.f, w.begun, w.size-w.begun)
+		w.begun = w.size
+	}
+	return n, err
 }
 
 func (t *task) damaged(what string) {
