@@ -119,7 +119,7 @@ func (a *App) inputs(ctx context.Context, p *project, outputs []string, known ob
 	in.Source, in.Withheld, in.Git = source, withheld, git
 	faults = append(faults, plan.Check(in)...)
 	faults.Sort()
-	return in, faults.Err()
+	return plan.Prepare(in), faults.Err()
 }
 
 // hidePassed keeps the values that pass_env hands to steps out of everything that is written.
@@ -230,7 +230,11 @@ func (s *session) build(ctx context.Context, run *pipeline.Pipeline, p plan.Plan
 		return b, err
 	}
 	record := plan.NewRecord(s.inputs, p.Stack, b.Slug, b.Tree)
-	return b, s.store.PutRef("record", b.Slug.Digest.String(), record)
+	text, err := record.MarshalBinary()
+	if err != nil {
+		return b, fmt.Errorf("remember what the slug was made of: %w", err)
+	}
+	return b, s.store.PutBytes("record", b.Slug.Digest.String(), text)
 }
 
 // deliver makes the slug of a plan and hands it to use, which checks the bytes when it reads

@@ -68,7 +68,8 @@ func World(ctx context.Context, o Options) (plan.Observed, error) {
 			return plan.Observed{}, err
 		}
 	}
-	if !releasedAs(seen.Target, key) {
+	// A build shows no plan, and so nobody is told.
+	if o.Platform != nil && !releasedAs(seen.Target, key) {
 		seen.Unpinned = unpinned(o, seen)
 	}
 	return seen, nil
@@ -201,11 +202,12 @@ func stored(o Options, seen *plan.Observed, stack string, key digest.Digest) err
 	switch {
 	case done: // nothing will be shown or done, so nothing more is read
 		return nil
-	case seen.Slug != nil:
+	case seen.Slug == nil:
+		return outputs(o, seen, stack)
+	case seen.Released != nil: // else nothing is compared with it
 		seen.Next, err = record(s, slug.Digest)
-		return err
 	}
-	return outputs(o, seen, stack)
+	return err
 }
 
 // holds reports whether the archive is in the store and came from this address before:
@@ -225,12 +227,12 @@ func holds(s *store.Store, r plan.Runtime) (bool, error) {
 }
 
 func record(s *store.Store, slug digest.Digest) (*plan.Record, error) {
-	var r plan.Record
-	ok, err := s.GetRef("record", slug.String(), &r)
+	b, ok, err := s.GetBytes("record", slug.String())
 	if err != nil {
 		return nil, fmt.Errorf("look for the record of slug %s: %w", slug.Short(), err)
 	}
-	if !ok {
+	var r plan.Record
+	if !ok || r.UnmarshalBinary(b) != nil { // another version wrote it
 		return nil, nil
 	}
 	return &r, nil

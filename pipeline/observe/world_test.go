@@ -224,6 +224,15 @@ func TestWorld_asksForNoStepWhenTheReleaseHasTheSlug(t *testing.T) {
 	}
 }
 
+func recorded(t *testing.T, r plan.Record) []byte {
+	t.Helper()
+	b, err := r.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func TestWorld_findsTheSlugAndTheRecordInTheStore(t *testing.T) {
 	t.Parallel()
 	in, s, m := inputs(t), newStore(t), example()
@@ -244,8 +253,8 @@ func TestWorld_findsTheSlugAndTheRecordInTheStore(t *testing.T) {
 	key := plan.Key(*in, "heroku-24", plan.Observed{})
 	for _, err := range []error{
 		s.PutRef("slug", key.String(), artifact.Slug{Digest: d, Size: n, Path: "/elsewhere"}),
-		s.PutRef("record", d.String(), plan.Record{Key: key, Size: n}),
-		s.PutRef("record", digest.Of(nil).String(), plan.Record{Stack: "released"}),
+		s.PutBytes("record", d.String(), recorded(t, plan.Record{Key: key, Size: n})),
+		s.PutBytes("record", digest.Of(nil).String(), recorded(t, plan.Record{Stack: "released"})),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -257,6 +266,12 @@ func TestWorld_findsTheSlugAndTheRecordInTheStore(t *testing.T) {
 	seen := look(t, observe.Options{Platform: m, Inputs: in, Store: s})
 	if seen.Slug == nil || seen.Slug.Path != s.Path(d) || seen.Slug.PlanKey != key || seen.Next == nil || seen.Released == nil || seen.Released.Stack != "released" {
 		t.Errorf("slug %+v, next %+v, released %+v", seen.Slug, seen.Next, seen.Released)
+	}
+	if err := s.PutBytes("record", digest.Of(nil).String(), []byte("of another version")); err != nil {
+		t.Fatal(err)
+	}
+	if seen := look(t, observe.Options{Platform: m, Inputs: in, Store: s}); seen.Slug == nil || seen.Released != nil {
+		t.Errorf("slug %+v, released %+v from a record that nobody understands", seen.Slug, seen.Released)
 	}
 	if err := s.Remove(d); err != nil {
 		t.Fatal(err)
@@ -390,7 +405,10 @@ func TestWorld_listsToolsThatNothingPins(t *testing.T) {
 		{Name: "b", Runtimes: []string{"node"}, Run: "npm ci"}, // what node brings is not known before it is there
 		{Name: "c", Runtimes: []string{"golang"}, Run: "go vet"},
 	}
-	seen := look(t, observe.Options{Inputs: in, Path: c.dir})
+	if seen := look(t, observe.Options{Inputs: in, Path: c.dir}); seen.Unpinned != nil {
+		t.Errorf("a build, which shows no plan, looked for %v", seen.Unpinned)
+	}
+	seen := look(t, observe.Options{Platform: example(), Inputs: in, Path: c.dir})
 	same(t, "unpinned", seen.Unpinned, map[string][]string{"a": {"make", "sed", "tee"}})
 }
 

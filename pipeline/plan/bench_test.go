@@ -3,12 +3,15 @@ package plan_test
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -74,12 +77,77 @@ func BenchmarkKey(b *testing.B) {
 	}
 }
 
-func BenchmarkNewRecord(b *testing.B) {
+func BenchmarkRecord(b *testing.B) {
 	in, t := largeApp(true)
+	r := plan.NewRecord(in, "heroku-24", artifact.Slug{}, t)
+	text, err := r.MarshalBinary()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("new", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if r := plan.NewRecord(in, "heroku-24", artifact.Slug{}, t); len(r.Tree) < large {
+				b.Fatal(len(r.Tree))
+			}
+		}
+	})
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if _, err := r.MarshalBinary(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			var r plan.Record
+			if err := r.UnmarshalBinary(text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkCheck(b *testing.B) {
+	in, _ := largeApp(false)
+	in.File.Files = []config.FileEntry{{From: "node_modules", Into: "node_modules", Exclude: []string{"**/*.md", "**/test/**"}}, {From: "*.js", Into: "."}}
+	in.File.Runtimes = config.Runtimes{{Name: "node", Into: "vendor/node", URL: node10}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if r := plan.NewRecord(in, "heroku-24", artifact.Slug{}, t); len(r.Tree) < large {
-			b.Fatal(len(r.Tree))
-		}
+		plan.Check(in)
+	}
+}
+
+// BenchmarkBuild decides about an app of which nothing changed, and of which one file did.
+func BenchmarkBuild(b *testing.B) {
+	in, t := largeApp(false)
+	r := plan.NewRecord(in, "heroku-24", artifact.Slug{PlanKey: plan.Key(in, "heroku-24", plan.Observed{})}, t)
+	description := plan.CommitDescription(r.Key)
+	seen := plan.Observed{Released: &r, Target: &plan.Target{
+		Name: "example", App: &platform.App{Name: "example"}, Current: &platform.Release{Version: 1, CreatedAt: time.Unix(0, 0)},
+		Slug: &platform.Slug{Stack: platform.Ref{Name: "heroku-24"}, ProcessTypes: in.File.ProcessTypes, CommitDescription: &description, Checksum: ptr("SHA256:0")},
+	}}
+	changed := in
+	changed.Source.Tree = slices.Clone(in.Source.Tree)
+	changed.Source.Tree[large/2].Digest = digest.Of(nil)
+	for _, c := range []struct {
+		name  string
+		in    plan.Inputs
+		files int
+	}{{"unchanged", in, 0}, {"one", changed, 1}} {
+		in := plan.Prepare(c.in)
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if p := plan.Build(in, seen); len(p.Files) != c.files || p.Changed != (c.files > 0) {
+					b.Fatalf("%v files, %s", len(p.Files), p.Why)
+				}
+			}
+		})
 	}
 }

@@ -361,7 +361,7 @@ func (b *builder) whyRuns(s plannedStep, old *StepRecord) string {
 	}
 	if i := b.stepIndex(s.Name); i >= 0 {
 		was := stepInputs(b.in.File.Build[i], b.released.Source, namedSecrets(b.in.File.Files))
-		switch n := len(fileChanges(was, s.Inputs)); n {
+		switch n := len(fileChanges(entries(was), entries(s.Inputs))); n {
 		case 0:
 		case 1:
 			why = append(why, "1 input changed")

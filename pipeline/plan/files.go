@@ -51,7 +51,7 @@ func NewRecord(in Inputs, stack string, slug artifact.Slug, t artifact.Tree) Rec
 	}
 	parts[partSource] = len(parts)
 	if len(in.File.Build) > 0 {
-		r.Source = reachable(in)
+		r.Source = in.prepare().reachable.tree
 	}
 	l := layout(in.File.Files, t, nil)
 	r.Tree, r.Parts = make(tree.Manifest, len(l.members)), make([]int, len(l.members))
@@ -82,7 +82,7 @@ func (b *builder) showFiles() {
 	}
 	p.FilesKnown = true
 	unknown := map[string]bool{}
-	var after tree.Manifest
+	var after []*tree.Entry
 	if next := b.seen.Next; b.slug != nil && next != nil && next.Key == p.Key {
 		after = next.files(nil)
 	} else {
@@ -106,50 +106,90 @@ func (b *builder) showFiles() {
 			p.FilesKnown, p.FilesAfter, p.FilesWhy = false, nil, err.Error()
 			return
 		}
+		after = make([]*tree.Entry, len(l.members))
 		for i := range l.members {
-			after = append(after, l.members[i].Entry)
+			after[i] = &l.members[i].Entry
 		}
 	}
 	p.Files = append(p.Files, fileChanges(b.released.files(unknown), after)...)
 }
 
 // files are the entries of the slug that no runtime and none of the given steps brought.
-func (r *Record) files(without map[string]bool) tree.Manifest {
-	var out tree.Manifest
-	for i, e := range r.Tree {
-		if i >= len(r.Parts) {
-			break
-		}
-		step := r.Parts[i] - len(r.Runtimes)
+func (r *Record) files(without map[string]bool) []*tree.Entry {
+	n := min(len(r.Tree), len(r.Parts))
+	out := make([]*tree.Entry, 0, n)
+	for i, part := range r.Parts[:n] {
+		step := part - len(r.Runtimes)
 		if step < 0 || step < len(r.Steps) && without[r.Steps[step].Name] {
 			continue
 		}
-		out = append(out, e)
+		out = append(out, &r.Tree[i])
 	}
 	return out
 }
 
-// fileChanges lists the files and links that differ. A directory is told by what is in it.
-func fileChanges(before, after tree.Manifest) []FileChange {
-	noDirs := func(e tree.Entry) bool { return e.Kind != tree.Dir }
-	var out []FileChange
-	for _, d := range tree.Diff(before.Filter(noDirs), after.Filter(noDirs)) {
-		c := FileChange{Action: Change, Path: d.Path, Before: d.Before, After: d.After}
-		switch {
-		case d.Before == nil:
-			c.Action = Add
-		case d.After == nil:
-			c.Action = Remove
-		case d.Before.Kind != d.After.Kind:
-			c.What = "kind"
-		case d.Before.Kind == tree.Link:
-			c.What = "link"
-		case d.Before.Digest != d.After.Digest:
-			c.What = "content"
-		default:
-			c.What = "mode"
-		}
-		out = append(out, c)
+// entries are pointers to those of a manifest.
+func entries(m tree.Manifest) []*tree.Entry {
+	out := make([]*tree.Entry, len(m))
+	for i := range m {
+		out[i] = &m[i]
 	}
 	return out
+}
+
+// fileChanges lists the files and links that differ between two lists in the order of paths.
+// A directory is told by what is in it.
+func fileChanges(before, after []*tree.Entry) []FileChange {
+	var out []FileChange
+	for {
+		before, after = pastDirs(before), pastDirs(after)
+		order := 0
+		switch {
+		case len(before) == 0 && len(after) == 0:
+			return out
+		case len(before) == 0:
+			order = 1
+		case len(after) == 0:
+			order = -1
+		default:
+			order = tree.Compare(before[0].Path, after[0].Path)
+		}
+		switch {
+		case order < 0:
+			e := *before[0]
+			out = append(out, FileChange{Action: Remove, Path: e.Path, Before: &e})
+		case order > 0:
+			e := *after[0]
+			out = append(out, FileChange{Action: Add, Path: e.Path, After: &e})
+		case *before[0] != *after[0]:
+			b, a := *before[0], *after[0]
+			out = append(out, FileChange{Action: Change, Path: a.Path, What: whatDiffers(b, a), Before: &b, After: &a})
+		}
+		if order <= 0 {
+			before = before[1:]
+		}
+		if order >= 0 {
+			after = after[1:]
+		}
+	}
+}
+
+// pastDirs is what is left from the first entry on that is no directory.
+func pastDirs(list []*tree.Entry) []*tree.Entry {
+	for len(list) > 0 && list[0].Kind == tree.Dir {
+		list = list[1:]
+	}
+	return list
+}
+
+func whatDiffers(before, after tree.Entry) string {
+	switch {
+	case before.Kind != after.Kind:
+		return "kind"
+	case before.Kind == tree.Link:
+		return "link"
+	case before.Digest != after.Digest:
+		return "content"
+	}
+	return "mode"
 }

@@ -62,14 +62,13 @@ func selects(m tree.Manifest, pattern string) bool {
 	}
 	g, before := newGlob(pattern), ""
 	for i := range m {
-		p := m[i].Path
-		// What it has in common with the path before it was looked at there.
-		for at := len(p); at > 0 && !(len(before) > at && before[at] == '/' && before[:at] == p[:at]); at = strings.LastIndexByte(p[:at], '/') {
-			if g.match(p[:at]) {
+		// The directories that hold the path before it too were looked at there.
+		for p := m[i].Path; p != "." && !(tree.Under(before, p) && before != p); p = path.Dir(p) {
+			if g.match(p) {
 				return true
 			}
 		}
-		before = p
+		before = m[i].Path
 	}
 	return false
 }

@@ -58,7 +58,7 @@ func key(in Inputs, stack string, runtimes []Runtime) digest.Digest {
 	}{
 		Format: slugFormat, Compression: level(in.File), Epoch: in.Epoch, Stack: stack,
 		Runtimes: []runtimeKey{}, Steps: []stepDefinition{},
-		Files: in.File.Files, Source: reachable(in).BareDigest(), ProcessTypes: in.File.ProcessTypes,
+		Files: in.File.Files, Source: in.prepare().reachable.digest, ProcessTypes: in.File.ProcessTypes,
 	}
 	for _, r := range runtimes {
 		if r.Digest.IsZero() {
@@ -108,16 +108,19 @@ func stepRuntimes(f *config.File, s config.Step) []string {
 }
 
 // reachable is the part of the source tree that some step or some entry of `files` can take.
-func reachable(in Inputs) tree.Manifest {
+// steps is what each step sees.
+func reachable(in Inputs, steps []part) tree.Manifest {
 	f := in.File
 	if f.Files == nil {
 		return in.Source.Tree
 	}
-	secrets := namedSecrets(f.Files)
 	source := in.Source.Tree
 	taken := make([]bool, len(source))
-	for _, s := range f.Build {
-		for _, i := range picked(source, stepInputs(s, source, secrets)) {
+	for _, s := range steps {
+		if same(s.tree, source) {
+			return source
+		}
+		for _, i := range picked(source, s.tree) {
 			taken[i] = true
 		}
 	}
@@ -242,7 +245,6 @@ func pin(in Inputs, c config.Runtime) (digest.Digest, int64) {
 // be told.
 func steps(in Inputs, stack string, runtimes []Runtime, seen Observed) []plannedStep {
 	f := in.File
-	secrets := namedSecrets(f.Files)
 	given := make([]artifact.Runtime, len(runtimes))
 	strip := map[string]int{}
 	for i, r := range runtimes {
@@ -252,10 +254,11 @@ func steps(in Inputs, stack string, runtimes []Runtime, seen Observed) []planned
 	var out []plannedStep
 	var earlier []artifact.Output
 	after := "" // the first step whose output is not known
-	for _, c := range f.Build {
+	known := in.prepare().steps
+	for i, c := range f.Build {
 		s := plannedStep{Step: Step{
 			Name: c.Name, Run: c.Run, Runtimes: stepRuntimes(f, c), Strip: strip,
-			Inputs: stepInputs(c, in.Source.Tree, secrets), Outputs: c.Outputs,
+			Inputs: known[i].tree, InputsDigest: known[i].digest, Outputs: c.Outputs,
 			Env: c.Env, PassEnv: c.PassEnv, Timeout: c.Timeout, Stack: stack, Epoch: in.Epoch,
 		}, after: after}
 		if after == "" && stack != "" && pinnedAll(s.Runtimes, runtimes) {

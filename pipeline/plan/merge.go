@@ -150,7 +150,7 @@ func merge(runs []*run) ([]artifact.Member, []*ConflictError) {
 	for len(m.open) > 0 {
 		m.close()
 	}
-	if conflicts := append(m.twice, m.below...); len(conflicts) > 0 {
+	if conflicts := slices.Concat(m.twice, m.below); len(conflicts) > 0 {
 		return nil, conflicts
 	}
 	return m.out, nil

@@ -29,6 +29,8 @@ type Inputs struct {
 	Epoch int64
 	// OS and Arch are of this machine, in Go's words.
 	OS, Arch string
+	// prepared is what Prepare worked out, or nil.
+	prepared *prepared
 	// Create allows to make an app that is not there. The embedded platform needs no leave.
 	Create bool
 }
@@ -95,20 +97,21 @@ type Target struct {
 // Record is what is remembered of a slug that was made here, so that a later plan can say
 // what changes. It is kept in the store under the slug's digest.
 type Record struct {
-	Key digest.Digest `json:"key"`
+	Key digest.Digest
 	// Stack is its name.
-	Stack    string          `json:"stack,omitempty"`
-	Runtimes []RuntimeRecord `json:"runtimes"`
-	Steps    []StepRecord    `json:"steps"`
+	Stack    string
+	Runtimes []RuntimeRecord
+	Steps    []StepRecord
 	// Tree is what the slug holds below ./app.
-	Tree tree.Manifest `json:"tree"`
+	Tree tree.Manifest
 	// Parts says, for each entry of Tree, where it came from: a runtime counted from 0, then
-	// a step, then, last, the source tree and inline files.
-	Parts []int `json:"parts,omitempty"`
+	// a step, then, last, the source tree and inline files. A record that does not know it
+	// tells nothing of files.
+	Parts []int
 	// Source is the part of the source tree that steps and slug could take.
-	Source tree.Manifest `json:"source,omitempty"`
+	Source tree.Manifest
 	// Size is in bytes, compressed.
-	Size int64 `json:"size"`
+	Size int64
 }
 
 // RuntimeRecord is one runtime of a Record.

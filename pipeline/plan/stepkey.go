@@ -40,10 +40,13 @@ func StepKey(s Step, runtimes []artifact.Runtime, earlier []artifact.Output) dig
 		Env:      s.Env,
 		Epoch:    s.Epoch,
 		Runtimes: []runtime{},
-		Inputs:   s.Inputs.BareDigest(),
+		Inputs:   s.InputsDigest,
 		Earlier:  []digest.Digest{},
 		Outputs:  append([]string{}, s.Outputs...),
 		Stack:    s.Stack,
+	}
+	if key.Inputs.IsZero() {
+		key.Inputs = s.Inputs.BareDigest()
 	}
 	if key.Env == nil {
 		key.Env = map[string]string{}

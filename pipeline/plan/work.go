@@ -84,12 +84,14 @@ type Step struct {
 	// the step's key depends on it and an unpacked runtime no longer tells.
 	Strip map[string]int
 	// Inputs is the part of the source tree that it sees.
-	Inputs  tree.Manifest
-	Outputs []string
-	Env     map[string]string
-	PassEnv []string
-	Timeout config.Duration
-	Stack   string
+	Inputs tree.Manifest
+	// InputsDigest is the BareDigest of Inputs; zero when nobody worked it out.
+	InputsDigest digest.Digest
+	Outputs      []string
+	Env          map[string]string
+	PassEnv      []string
+	Timeout      config.Duration
+	Stack        string
 	// Epoch is SOURCE_DATE_EPOCH, in seconds.
 	Epoch int64
 }
