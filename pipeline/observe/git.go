@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -142,15 +141,18 @@ type output struct {
 	cancel context.CancelFunc
 	cmd    *exec.Cmd
 	what   string
-	lines  *bufio.Reader
+	pipe   io.Reader
+	text   string // read, and not yet taken
+	buf    []byte
+	err    error // why there is no more
 }
 
 func (g *git) start(ctx context.Context, dir string, args ...string) (*output, error) {
 	inner, cancel := context.WithCancel(ctx)
-	o := &output{ctx: ctx, cancel: cancel, cmd: g.command(inner, dir, args...), what: args[0]}
+	o := &output{ctx: ctx, cancel: cancel, cmd: g.command(inner, dir, args...), what: args[0], buf: make([]byte, 64<<10)}
 	pipe, err := o.cmd.StdoutPipe()
 	if err == nil {
-		o.lines = bufio.NewReaderSize(pipe, 64<<10)
+		o.pipe = pipe
 		err = o.cmd.Start()
 	}
 	if err != nil {
@@ -162,22 +164,28 @@ func (g *git) start(ctx context.Context, dir string, args ...string) (*output, e
 
 // line returns the next line, and false after the last one.
 func (o *output) line() (string, bool) {
-	b, err := o.lines.ReadSlice(0)
-	if err != nil {
-		return "", false // the end tells whether it was the end
+	for {
+		if line, rest, ok := strings.Cut(o.text, "\x00"); ok {
+			o.text = rest
+			return line, true
+		}
+		if o.err != nil {
+			return "", false
+		}
+		var n int
+		n, o.err = o.pipe.Read(o.buf)
+		o.text += string(o.buf[:n]) // what is left of before is less than a line
 	}
-	return string(b[:len(b)-1]), true
 }
 
-// end waits for the process, whose lines have been read.
+// end waits for the process, whose lines have been taken.
 func (o *output) end() error {
 	defer o.cancel()
-	if rest, err := io.Copy(io.Discard, o.lines); err != nil || rest > 0 {
-		o.cancel()
-		err = errors.Join(fmt.Errorf("its list of files is cut off"), err)
-		return errors.Join(fault(o.ctx, o.cmd, o.what, err), o.cmd.Wait())
+	err := o.cmd.Wait()
+	if err == nil && (!errors.Is(o.err, io.EOF) || o.text != "") {
+		err = errors.New("its list of files is cut off")
 	}
-	if err := o.cmd.Wait(); err != nil {
+	if err != nil {
 		return fault(o.ctx, o.cmd, o.what, err)
 	}
 	return nil

@@ -67,11 +67,13 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 	}
 	ignore, faults := tree.ParseIgnore(ignoreFile, text)
 	f := &filter{root: abs, ignore: ignore, secrets: map[string]bool{}}
-	for _, p := range o.Outputs {
-		f.outputs = append(f.outputs, path.Clean(p))
-	}
-	for _, p := range o.Exclude {
+	for _, p := range slices.Concat(o.Exclude, o.Outputs) {
 		f.exclude = append(f.exclude, path.Clean(p))
+	}
+	for _, p := range o.Outputs {
+		if strings.ContainsAny(p, `*?[{\`) {
+			f.globs = append(f.globs, path.Clean(p))
+		}
 	}
 	for _, p := range o.IncludeSecrets {
 		f.secrets[path.Clean(p)] = true
@@ -146,8 +148,8 @@ func remember(in Indexes, key string, found tree.Scanned) {
 // filter decides what of the listing is part of the app, and remembers what was withheld.
 type filter struct {
 	root    string
-	outputs []string
-	exclude []string
+	exclude []string // with all below them
+	globs   []string
 	ignore  tree.Ignore
 	secrets map[string]bool
 
@@ -155,16 +157,24 @@ type filter struct {
 	withheld []tree.Withheld
 }
 
+// skip is called for every path of the tree, from several goroutines.
 func (f *filter) skip(rel string, isDir bool) bool {
-	if isDir && path.Base(rel) == ".git" {
+	base := rel[strings.LastIndexByte(rel, '/')+1:]
+	if isDir && base == ".git" {
 		return true // nobody expects it in the slug, so it is not worth a line
 	}
-	if !isDir && disk.IsTemp(path.Base(rel)) {
+	if !isDir && disk.IsTemp(base) {
 		return true // a run of this program was killed while it wrote
 	}
-	if slices.ContainsFunc(f.exclude, func(x string) bool { return tree.Under(rel, x) }) ||
-		slices.ContainsFunc(f.outputs, func(x string) bool { return tree.Under(rel, x) || tree.Glob(x, rel) }) {
-		return true
+	for _, x := range f.exclude {
+		if tree.Under(rel, x) {
+			return true
+		}
+	}
+	for _, x := range f.globs {
+		if tree.Glob(x, rel) {
+			return true
+		}
 	}
 	ask := rel
 	if isDir {

@@ -2,7 +2,6 @@ package tree
 
 import (
 	"bytes"
-	"path"
 	"strings"
 )
 
@@ -27,9 +26,11 @@ var deniedKeys = map[string]bool{
 func Denied(rel string, read func() ([]byte, error)) (rule string, ok bool) {
 	dir := strings.HasSuffix(rel, "/")
 	rel = strings.TrimSuffix(rel, "/")
-	for part := range strings.SplitSeq(rel, "/") {
-		if deniedDirs[part] {
-			return "deny list: " + part + "/", true
+	if rel[:min(1, len(rel))] == "." || strings.Contains(rel, "/.") { // as all of those directories
+		for part := range strings.SplitSeq(rel, "/") {
+			if deniedDirs[part] {
+				return "deny list: " + part + "/", true
+			}
 		}
 	}
 	if dir {
@@ -42,21 +43,25 @@ func Denied(rel string, read func() ([]byte, error)) (rule string, ok bool) {
 	return "deny list: " + rule, true
 }
 
+// deniedFile is called for every file of a tree, so that a name which is none of these must
+// cost little.
 func deniedFile(rel string, read func() ([]byte, error)) string {
-	base := path.Base(rel)
+	base := rel[strings.LastIndexByte(rel, '/')+1:]
 	switch {
-	case base == ".env", base == ".netrc", base == ".pypirc", base == "kubeconfig", deniedKeys[base]:
+	case base == ".env", base == ".netrc", base == ".pypirc", base == "kubeconfig":
+		return base
+	case strings.HasPrefix(base, "id_") && deniedKeys[base]:
 		return base
 	case strings.HasPrefix(base, ".env.") && base != ".env.example":
 		return ".env.*"
-	case rel == ".docker/config.json", strings.HasSuffix(rel, "/.docker/config.json"):
+	case base == "config.json" && (rel == ".docker/config.json" || strings.HasSuffix(rel, "/.docker/config.json")):
 		return ".docker/config.json"
 	case strings.HasSuffix(base, ".tfstate"), strings.HasSuffix(base, ".tfstate.backup"):
 		// The backup is the whole state before the last change, secrets included.
 		return "*.tfstate"
 	case base == ".npmrc" && contains(read, "_auth"):
 		return ".npmrc with _auth"
-	case strings.EqualFold(path.Ext(base), ".pem") && contains(read, "PRIVATE KEY-----"):
+	case len(base) >= 4 && base[len(base)-4] == '.' && strings.EqualFold(base[len(base)-3:], "pem") && contains(read, "PRIVATE KEY-----"):
 		return "*.pem with a private key"
 	}
 	return ""

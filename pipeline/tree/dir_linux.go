@@ -13,6 +13,7 @@ import (
 type rootDir struct {
 	name string
 	fd   int
+	dev  uint64 // of the file system that keeps the times of directories, or none
 }
 
 func openRoot(name string) (*rootDir, error) {
@@ -22,13 +23,38 @@ func openRoot(name string) (*rootDir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return &rootDir{name: name, fd: fd}, nil
+	r := &rootDir{name: name, fd: fd}
+	var st unix.Stat_t
+	var on unix.Statfs_t
+	if unix.Fstatfs(fd, &on) == nil && unix.Fstat(fd, &st) == nil {
+		switch int64(on.Type) { //nolint:unconvert // smaller on some machines
+		// These change the times of a directory with each name that comes or goes. Of what a
+		// server, a user's program or a layer below answers that is not known.
+		case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC:
+			r.dev = uint64(st.Dev) //nolint:unconvert // smaller on some machines
+		}
+	}
+	return r, nil
+}
+
+// dirStamp tells by what it can be seen that the names in a directory are the same. It is zero
+// when that cannot be seen.
+func (r *rootDir) dirStamp(d openDir) (dirStamp, error) {
+	var st unix.Stat_t
+	if _, err := again(func() (int, error) { return 0, unix.Fstat(d.fd, &st) }); err != nil {
+		return dirStamp{}, d.fault("stat", "", err)
+	}
+	dev := uint64(st.Dev) //nolint:unconvert // smaller on some machines
+	if dev != r.dev {
+		return dirStamp{}, nil
+	}
+	return dirStamp{mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(), ino: st.Ino, dev: dev}, nil
 }
 
 func (r *rootDir) close() { _ = unix.Close(r.fd) } // it was only read
 
 // open opens a directory below the root that is no link.
-func (r *rootDir) open(rel string) (*openDir, error) {
+func (r *rootDir) open(rel string) (openDir, error) {
 	at := rel
 	if rel == "" {
 		at = "."
@@ -37,29 +63,32 @@ func (r *rootDir) open(rel string) (*openDir, error) {
 		return unix.Openat(r.fd, at, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	})
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: filepath.Join(r.name, rel), Err: err}
+		return openDir{}, &fs.PathError{Op: "open", Path: filepath.Join(r.name, rel), Err: err}
 	}
-	return &openDir{name: filepath.Join(r.name, rel), fd: fd}, nil
+	return openDir{root: r, rel: rel, fd: fd}, nil
 }
 
 // isDir reports whether a path is a directory, and no link to one.
 func (r *rootDir) isDir(rel string) (bool, error) {
-	return (&openDir{name: r.name, fd: r.fd}).isDir(rel)
+	_, mode, err := openDir{root: r, fd: r.fd}.stat(rel)
+	return mode.IsDir(), err
 }
 
+// openDir is a directory that is looked at.
 type openDir struct {
-	name string
+	root *rootDir
+	rel  string
 	fd   int
 }
 
-func (d *openDir) close() { _ = unix.Close(d.fd) } // it was only read
+func (d openDir) close() { _ = unix.Close(d.fd) } // it was only read
 
-func (d *openDir) fault(op, name string, err error) error {
-	return &fs.PathError{Op: op, Path: filepath.Join(d.name, name), Err: err}
+func (d openDir) fault(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: filepath.Join(d.root.name, d.rel, name), Err: err}
 }
 
 // list adds the names in the directory to b. buf is used meanwhile.
-func (d *openDir) list(b *batch, buf []byte) error {
+func (d openDir) list(b *batch, buf []byte) error {
 	const atLength, atType, atName = 16, 18, 19 // in struct linux_dirent64
 	for {
 		n, err := again(func() (int, error) { return unix.Getdents(d.fd, buf) })
@@ -102,7 +131,7 @@ func typeOf(typ byte) fs.FileMode {
 }
 
 // stat looks at a name and does not follow it.
-func (d *openDir) stat(name string) (stamp, fs.FileMode, error) {
+func (d openDir) stat(name string) (stamp, fs.FileMode, error) {
 	var st unix.Stat_t
 	_, err := again(func() (int, error) { return 0, unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
 	if err != nil {
@@ -129,12 +158,7 @@ func (d *openDir) stat(name string) (stamp, fs.FileMode, error) {
 	}, mode, nil
 }
 
-func (d *openDir) isDir(name string) (bool, error) {
-	_, mode, err := d.stat(name)
-	return mode.IsDir(), err
-}
-
-func (d *openDir) readlink(name string) (string, error) {
+func (d openDir) readlink(name string) (string, error) {
 	var short [256]byte
 	for buf := short[:]; ; buf = make([]byte, 2*len(buf)) {
 		n, err := again(func() (int, error) { return unix.Readlinkat(d.fd, name, buf) })

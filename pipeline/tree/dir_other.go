@@ -15,9 +15,12 @@ func openRoot(name string) (*rootDir, error) { return &rootDir{name: name}, nil 
 
 func (r *rootDir) close() {}
 
+// dirStamp does not know how the file systems here keep the times of directories.
+func (r *rootDir) dirStamp(openDir) (dirStamp, error) { return dirStamp{}, nil }
+
 // open names a directory below the root.
-func (r *rootDir) open(rel string) (*openDir, error) {
-	return &openDir{name: filepath.Join(r.name, filepath.FromSlash(rel))}, nil
+func (r *rootDir) open(rel string) (openDir, error) {
+	return openDir{name: filepath.Join(r.name, filepath.FromSlash(rel))}, nil
 }
 
 // isDir reports whether a path is a directory, and no link to one.
@@ -26,12 +29,13 @@ func (r *rootDir) isDir(rel string) (bool, error) {
 	return err == nil && fi.IsDir(), err
 }
 
+// openDir is a directory that is looked at.
 type openDir struct{ name string }
 
-func (d *openDir) close() {}
+func (d openDir) close() {}
 
 // list adds the names in the directory to b.
-func (d *openDir) list(b *batch, _ []byte) error {
+func (d openDir) list(b *batch, _ []byte) error {
 	list, err := os.ReadDir(d.name)
 	if err != nil {
 		return err
@@ -43,7 +47,7 @@ func (d *openDir) list(b *batch, _ []byte) error {
 }
 
 // stat looks at a name and does not follow it.
-func (d *openDir) stat(name string) (stamp, fs.FileMode, error) {
+func (d openDir) stat(name string) (stamp, fs.FileMode, error) {
 	fi, err := os.Lstat(filepath.Join(d.name, name))
 	if err != nil {
 		return stamp{}, 0, err
@@ -52,6 +56,6 @@ func (d *openDir) stat(name string) (stamp, fs.FileMode, error) {
 	return s, fi.Mode(), nil
 }
 
-func (d *openDir) readlink(name string) (string, error) {
+func (d openDir) readlink(name string) (string, error) {
 	return os.Readlink(filepath.Join(d.name, name))
 }

@@ -16,7 +16,9 @@ type Ignore struct {
 type ignoreRule struct {
 	text    string // for people: ".slugignore:3: *.log"
 	glob    string
-	rooted  bool // else it is matched against the last component
+	plain   bool   // the glob is a name, or names, without a special character
+	suffix  string // of a glob that is a star and this, without a special character
+	rooted  bool   // else it is matched against the last component
 	dirOnly bool
 }
 
@@ -74,6 +76,10 @@ func ParseIgnore(file string, text []byte) (Ignore, diag.List) {
 			fault(err.Error(), `a bracket or brace that is meant word for word is written with a backslash before it`)
 			continue
 		}
+		rule.plain = !strings.ContainsAny(rule.glob, special)
+		if after, ok := strings.CutPrefix(rule.glob, "*"); ok && !rule.rooted && !strings.ContainsAny(after, special) {
+			rule.suffix = after
+		}
 		ig.rules = append(ig.rules, rule)
 	}
 	return ig, faults
@@ -82,7 +88,8 @@ func ParseIgnore(file string, text []byte) (Ignore, diag.List) {
 // Match says whether a path is ignored, itself or through a directory above it, and by
 // which rule: ".slugignore:3: *.log". The first rule of the file that matches is named.
 func (ig Ignore) Match(rel string, isDir bool) (rule string, ok bool) {
-	for _, r := range ig.rules {
+	for n := range ig.rules {
+		r := &ig.rules[n]
 		for i := 0; i < len(rel); i++ {
 			end := strings.IndexByte(rel[i:], '/')
 			if end < 0 {
@@ -100,10 +107,20 @@ func (ig Ignore) Match(rel string, isDir bool) (rule string, ok bool) {
 	return "", false
 }
 
+// special are the characters that make a glob of a name.
+const special = `*?[]{}\`
+
 // matches tests the component rel[start:end], or the path that ends with it.
-func (r ignoreRule) matches(rel string, start, end int) bool {
+func (r *ignoreRule) matches(rel string, start, end int) bool {
+	part := rel[start:end]
 	if r.rooted {
-		return Glob(r.glob, rel[:end])
+		part = rel[:end]
 	}
-	return Glob(r.glob, rel[start:end])
+	switch { // most rules are of these two forms, and most names match none
+	case r.plain:
+		return part == r.glob
+	case r.suffix != "":
+		return strings.HasSuffix(part, r.suffix)
+	}
+	return Glob(r.glob, part)
 }

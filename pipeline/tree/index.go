@@ -11,13 +11,13 @@ import (
 )
 
 // Index is what a scan learnt of a tree: its names, and of each file the digest and the stamp
-// by which its content is known. Given to the next scan of the same directory, files that still have
-// their stamp are not read.
+// by which its content is known. Given to the next scan of the same directory, a file that
+// still has its stamp is not read, and a directory that has is not listed.
 //
 // A stamp is size, times of the last change of content and of inode, inode, device and mode.
-// Only a file whose inode had been at rest for two seconds when its scan began has one, so a
-// write in the same tick of the clock is never missed; on a system without such times nothing
-// has. What the kernel does not write into the inode cannot be seen: a page that a program
+// Only what had been at rest for two seconds when its scan began has one, so a write in the
+// same tick of the clock is never missed. On a system that does not tell such times nothing
+// has, and directories have on file systems alone that are known to keep them. What the kernel does not write into the inode cannot be seen: a page that a program
 // still has mapped for writing, and the clock of a file server that is more than two seconds
 // behind.
 //
@@ -29,9 +29,17 @@ type Index struct {
 
 // folder is one directory: a record for each name in it, in the order of the names' bytes.
 type folder struct {
-	path    string // empty for the root
-	dev     uint64
+	path    string   // empty for the root
+	seal    dirStamp // zero: the records need not be all that it holds
+	dev     uint64   // of the files that have a stamp
 	records []byte
+	end     int // the folder after those below this one
+}
+
+// dirStamp is what an inode says of a directory.
+type dirStamp struct {
+	mtime, ctime int64
+	ino, dev     uint64
 }
 
 // stamp is what an inode says of a file.
@@ -43,8 +51,8 @@ type stamp struct {
 
 // A record is a byte of flags, the name with its length before it, and what follows by kind:
 // fileSize bytes of a file, the target of a link with its length before it, nothing of a
-// directory. The folder of a directory with flagFolder comes later among the folders, in the
-// same order.
+// directory or a name that is left out, of which the kind is 0. The folder of a directory with
+// flagFolder comes later among the folders, in the same order.
 const (
 	kindMask    = 3
 	flagExec    = 1 << 2 // of the manifest's entry, which need not be the mode's
@@ -160,18 +168,23 @@ func (f *folder) all() iter.Seq[record] {
 }
 
 // indexHead opens the binary form and tells its version.
-const indexHead = "tree index 1\n"
+const indexHead = "tree index 2\n"
 
 // AppendBinary writes what ParseIndex reads.
 func (x *Index) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(append(b, indexHead...), uint64(len(x.folders)))
 	for i := range x.folders {
 		f := &x.folders[i]
-		b = order.AppendUint64(b, f.dev)
+		for _, n := range []uint64{f.dev, f.seal.dev, f.seal.ino, uint64(f.seal.mtime), uint64(f.seal.ctime)} {
+			b = order.AppendUint64(b, n)
+		}
 		b = appendBytes(b, f.records)
 	}
 	return b, nil
 }
+
+// folderHead is how many bytes stand before the records of a folder.
+const folderHead = 5 * 8
 
 // deepest is more directories in each other than a path that a system takes can name.
 const deepest = 4096
@@ -201,14 +214,18 @@ type indexParser struct {
 
 // folder reads the next folder and those below it.
 func (p *indexParser) folder(path string, depth int) bool {
-	if len(p.rest) < 8 || len(p.x.folders) == p.most || depth > deepest {
+	if len(p.rest) < folderHead || len(p.x.folders) == p.most || depth > deepest {
 		return false
 	}
-	f := folder{path: path, dev: order.Uint64(p.rest)}
+	f := folder{path: path, dev: order.Uint64(p.rest), seal: dirStamp{
+		dev: order.Uint64(p.rest[8:]), ino: order.Uint64(p.rest[16:]),
+		mtime: int64(order.Uint64(p.rest[24:])), ctime: int64(order.Uint64(p.rest[32:])),
+	}}
 	var ok bool
-	if f.records, p.rest, ok = readBytes(p.rest[8:]); !ok {
+	if f.records, p.rest, ok = readBytes(p.rest[folderHead:]); !ok {
 		return false
 	}
+	n := len(p.x.folders)
 	p.x.folders = append(p.x.folders, f)
 	var last []byte
 	for b := f.records; len(b) > 0; {
@@ -221,6 +238,7 @@ func (p *indexParser) folder(path string, depth int) bool {
 			return false
 		}
 	}
+	p.x.folders[n].end = len(p.x.folders)
 	return true
 }
 
@@ -235,9 +253,7 @@ func (r record) valid() bool {
 		}
 	case Dir:
 		flags = flagListed | flagFolder
-	case Link:
-	default:
-		return false
+	case Link, 0:
 	}
 	if r.flags&^kindMask&^flags != 0 || string(r.name) == "." || string(r.name) == ".." {
 		return false
@@ -245,10 +261,10 @@ func (r record) valid() bool {
 	return len(r.name) > 0 && bytes.IndexByte(r.name, '/') < 0
 }
 
-// find returns the folder at path, or nil.
-func (x *Index) find(path string) *folder {
+// find returns where the folder of a path is, or -1.
+func (x *Index) find(path string) int {
 	if x == nil {
-		return nil
+		return -1
 	}
 	lo, hi := 0, len(x.folders)
 	for lo < hi {
@@ -260,17 +276,19 @@ func (x *Index) find(path string) *folder {
 		}
 	}
 	if lo < len(x.folders) && x.folders[lo].path == path {
-		return &x.folders[lo]
+		return lo
 	}
-	return nil
+	return -1
 }
 
 // collect appends the folders of s and of what is below it.
 func (x *Index) collect(s *spot) {
+	n := len(x.folders)
 	x.folders = append(x.folders, s.folder)
 	for _, sub := range s.subs {
 		x.collect(sub)
 	}
+	x.folders[n].end = len(x.folders)
 }
 
 // splitPath cuts a path into its directory, empty for the root, and its last component.

@@ -16,13 +16,14 @@ type lister struct {
 
 // listed is a directory that the list has named.
 type listed struct {
-	spot *spot // nil: it is gone, is none, or is left out
-	path string
-	now  *batch // what was listed there since it was entered, or nil
+	spot  *spot // nil: it is gone, is none, or is left out
+	path  string
+	known int
+	now   *batch // what was listed there since it was entered, or nil
 }
 
 func newLister(s *scan) *lister {
-	top := &listed{spot: &spot{}}
+	top := &listed{spot: &spot{}, known: s.known.find("")}
 	return &lister{scan: s, top: top.spot, dirs: map[string]*listed{}, open: []*listed{top}}
 }
 
@@ -35,13 +36,19 @@ func (l *lister) add(rel string, exec Exec) error {
 	if err != nil || at.spot == nil {
 		return err
 	}
-	at.batch().append([]byte(name), item{typ: unknownType, exec: exec, listed: true})
+	l.batch(at).append(name, item{typ: unknownType, exec: exec, listed: true})
 	return nil
 }
 
-func (p *listed) batch() *batch {
+// batch is where names of a directory are collected.
+func (l *lister) batch(p *listed) *batch {
 	if p.now == nil {
-		p.now = &batch{spot: p.spot}
+		b, ok := l.used.Get().(*batch)
+		if !ok {
+			b = &batch{}
+		}
+		b.spot, b.known = p.spot, p.known
+		p.now = b
 	}
 	return p.now
 }
@@ -83,7 +90,8 @@ func (l *lister) see(parent, p *listed, name string) error {
 		return nil
 	}
 	p.spot = &spot{folder: folder{path: p.path}}
-	parent.batch().append([]byte(name), item{parent: true})
+	p.known = l.known.find(p.path)
+	l.batch(parent).append(name, item{parent: true})
 	return nil
 }
 

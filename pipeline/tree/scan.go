@@ -87,7 +87,7 @@ func ScanIndexed(ctx context.Context, root string, o ScanOptions) (Scanned, erro
 	defer s.root.close()
 	top := &spot{}
 	s.start(ctx)
-	s.push(&batch{spot: top, all: true})
+	s.push(&batch{spot: top, known: s.known.find(""), all: true})
 	if err := s.wait(); err != nil {
 		return Scanned{}, err
 	}
@@ -125,6 +125,9 @@ func ScanPaths(ctx context.Context, root string, paths iter.Seq2[string, Exec], 
 
 // isBelow reports whether a path is relative, clean, and leads to something below its root.
 func isBelow(rel string) bool {
+	if rel != "" && rel[0] != '/' && rel[0] != '.' && rel[len(rel)-1] != '/' && !strings.Contains(rel, "/.") && !strings.Contains(rel, "//") {
+		return true // nearly all, without a closer look
+	}
 	return rel != "" && rel == path.Clean(rel) && rel[0] != '/' && rel != "." && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
@@ -167,7 +170,7 @@ func (s *scan) finish(ctx context.Context, top *spot) (Scanned, error) {
 			var r record
 			rest, _ := r.read(b)
 			n := len(at.prefix()) + len(r.name)
-			if r.kind() != Dir || r.flags&flagListed != 0 {
+			if r.kind() != 0 && (r.kind() != Dir || r.flags&flagListed != 0) {
 				out.Manifest = append(out.Manifest, r.entry(paths[:n]))
 				if r.kind() == File {
 					if r.unread() {

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type scan struct {
 	hashers int
 	walkers int
 	entries atomic.Int64 // listed so far
+	used    sync.Pool    // of *batch, for more names
 
 	mu      sync.Mutex
 	ready   sync.Cond
@@ -59,6 +61,7 @@ func (s *spot) prefix() string {
 // batch is names of one directory to look at.
 type batch struct {
 	spot  *spot
+	known int  // the folder of it in the known index, or -1
 	all   bool // the names are whatever the directory holds
 	names []byte
 	items []item
@@ -77,10 +80,11 @@ const unknownType = fs.ModeIrregular
 
 // add adds a name that the directory has.
 func (b *batch) add(name []byte, typ fs.FileMode) {
-	b.append(name, item{typ: typ, listed: true})
+	b.items = append(b.items, item{at: int32(len(b.names)), size: int32(len(name)), typ: typ, listed: true})
+	b.names = append(b.names, name...)
 }
 
-func (b *batch) append(name []byte, i item) {
+func (b *batch) append(name string, i item) {
 	i.at, i.size = int32(len(b.names)), int32(len(name))
 	b.items = append(b.items, i)
 	b.names = append(b.names, name...)
@@ -198,25 +202,19 @@ type walker struct {
 	below   []*batch
 
 	// Of the folder that is being looked at:
-	old    *folder // what is known of it, or nil
-	rest   []byte  // of the records of old
-	had    record  // the last one before rest
-	unread bool    // a file has to be read
+	rest   []byte // of the known records
+	had    record // the last known one before rest
+	hadAt  int    // its folder, if it has one
+	hadDev uint64 // what their stamps are of
+	next   int    // the folder of the next known record that has one
+	unread bool   // a file has to be read
 }
 
 // look turns the names of a batch into records of its spot.
 func (w *walker) look(b *batch) error {
 	at := b.spot
 	dir, err := w.root.open(at.path)
-	if err == nil && b.all {
-		w.scratch.names, w.scratch.items = w.scratch.names[:0], w.scratch.items[:0]
-		err = dir.list(&w.scratch, w.buf)
-		b.names, b.items = w.scratch.names, w.scratch.items
-	}
 	if err != nil {
-		if dir != nil {
-			dir.close()
-		}
 		switch {
 		case at.path == "" || !isGone(err):
 			return fmt.Errorf("list directory: %w", err)
@@ -226,54 +224,105 @@ func (w *walker) look(b *batch) error {
 		return nil // what was listed there is gone
 	}
 	defer dir.close()
-
-	b.arrange()
-	prefix := at.prefix()
-	w.paths = w.paths[:0]
-	for _, i := range b.items {
-		w.paths = append(append(w.paths, prefix...), b.name(i)...)
-	}
-	all := string(w.paths)
-	w.paths, w.records, w.below = w.paths[:0], w.records[:0], w.below[:0]
-	w.old = w.known.find(at.path)
-	w.rest, w.had = nil, record{}
-	if w.old != nil {
-		w.rest = w.old.records
-	}
 	found := spot{folder: folder{path: at.path}}
+	var known *folder
+	w.rest, w.had, w.next = nil, record{}, b.known+1
+	if b.known >= 0 {
+		known = &w.known.folders[b.known]
+		w.rest, w.hadDev = known.records, known.dev
+	}
+	if !b.all {
+		b.arrange()
+	} else if found.seal, err = w.list(dir, b, known); err != nil {
+		return fmt.Errorf("list directory: %w", err)
+	}
+
+	prefix := 0
+	if at.path != "" {
+		prefix = len(at.path) + 1
+	}
+	w.paths, w.records, w.below = w.paths[:0], w.records[:0], w.below[:0]
+	for _, i := range b.items {
+		if prefix > 0 {
+			w.paths = append(append(w.paths, at.path...), '/')
+		}
+		w.paths = append(w.paths, b.name(i)...)
+	}
+	found.paths = string(w.paths)
 	w.unread = false
-	listed := 0
-	for start := 0; len(b.items) > 0; b.items = b.items[1:] {
-		path := all[start : start+len(prefix)+int(b.items[0].size)]
+	start, listed := 0, 0
+	for _, i := range b.items {
+		path := found.paths[start : start+prefix+int(i.size)]
 		start += len(path)
-		kept, err := w.item(dir, &found, b.items[0], path, path[len(prefix):], b.all)
-		if err != nil {
+		begun := len(w.records)
+		if err := w.item(dir, &found, i, path, path[prefix:], b.all); err != nil {
 			return err
 		}
-		if kept {
+		if begun == len(w.records) { // left out, or gone
+			w.begin(0, path[prefix:])
+		} else {
 			listed++
-			w.paths = append(w.paths, path...)
 		}
 	}
-	if found.paths = all; len(w.paths) < len(all) {
-		found.paths = string(w.paths)
-	}
-	if w.old != nil && !w.unread && found.dev == w.old.dev && bytes.Equal(w.records, w.old.records) {
-		found.records = w.old.records
+	if known != nil && !w.unread && found.dev == known.dev && bytes.Equal(w.records, known.records) {
+		found.records = known.records
 	} else {
 		found.records = bytes.Clone(w.records)
 	}
 	w.entries.Add(int64(listed))
 	w.attach(at, &found)
 	w.push(w.below...)
+	if !b.all {
+		b.names, b.items = b.names[:0], b.items[:0]
+		w.used.Put(b)
+	}
 	return nil
+}
+
+// list fills the batch with the names of the directory: those that are known when nothing was
+// added or removed since. It returns by what that can be told the next time.
+func (w *walker) list(dir openDir, b *batch, known *folder) (dirStamp, error) {
+	w.scratch.names, w.scratch.items = w.scratch.names[:0], w.scratch.items[:0]
+	now, err := w.root.dirStamp(dir)
+	if err != nil {
+		return now, err
+	}
+	if now != (dirStamp{}) && known != nil && now == known.seal {
+		for r := range known.all() {
+			w.scratch.add(r.name, r.mode())
+		}
+		b.names, b.items = w.scratch.names, w.scratch.items
+		return now, nil
+	}
+	if err := dir.list(&w.scratch, w.buf); err != nil {
+		return now, err
+	}
+	b.names, b.items = w.scratch.names, w.scratch.items
+	b.arrange()
+	if now.ctime >= w.cutoff {
+		return dirStamp{}, nil
+	}
+	return now, nil
+}
+
+// mode is the type that a record tells of its name.
+func (r record) mode() fs.FileMode {
+	switch r.kind() {
+	case File:
+		return 0
+	case Dir:
+		return fs.ModeDir
+	case Link:
+		return fs.ModeSymlink
+	}
+	return unknownType
 }
 
 // arrange sorts the names and makes one of those that are there twice.
 func (b *batch) arrange() {
 	byName := func(x, y item) int { return bytes.Compare(b.name(x), b.name(y)) }
 	if !slices.IsSortedFunc(b.items, byName) {
-		slices.SortStableFunc(b.items, byName)
+		slices.SortFunc(b.items, func(x, y item) int { return cmp.Or(byName(x, y), int(x.at-y.at)) })
 	}
 	out := b.items[:0]
 	for _, i := range b.items {
@@ -289,57 +338,68 @@ func (b *batch) arrange() {
 }
 
 // item adds the record of one name to those of the folder, unless it is left out or gone.
-func (w *walker) item(dir *openDir, found *spot, i item, path, name string, walk bool) (kept bool, err error) {
+func (w *walker) item(dir openDir, found *spot, i item, path, name string, walk bool) error {
+	for string(w.had.name) < name && len(w.rest) > 0 {
+		w.rest, _ = w.had.read(w.rest)
+		if w.had.flags&flagFolder != 0 {
+			w.hadAt, w.next = w.next, w.known.folders[w.next].end
+		}
+	}
+	had := string(w.had.name) == name
 	if i.parent {
 		flags := byte(Dir) | flagFolder
 		if i.listed {
 			flags |= flagListed
 		}
 		w.begin(flags, name)
-		return true, nil
+		return nil
 	}
 	var st stamp
+	var err error
 	typ, looked := i.typ, false
 	if typ == unknownType {
 		if st, typ, err = dir.stat(name); err != nil {
-			return false, w.missing(err, path, walk)
+			return w.missing(err, path, walk)
 		}
 		looked = true
 	}
 	if w.skip != nil && w.skip(path, typ.IsDir()) {
-		return false, nil
+		return nil
 	}
 	switch {
 	case typ.IsDir():
 		if !walk {
 			w.begin(byte(Dir)|flagListed, name)
-			return true, nil
+			return nil
 		}
 		w.begin(byte(Dir)|flagListed|flagFolder, name)
-		sub := &spot{folder: folder{path: path}}
-		found.subs = append(found.subs, sub)
-		w.below = append(w.below, &batch{spot: sub, all: true})
-		return true, nil
+		b := &batch{spot: &spot{folder: folder{path: path}}, known: -1, all: true}
+		if had && w.had.flags&flagFolder != 0 {
+			b.known = w.hadAt
+		}
+		found.subs = append(found.subs, b.spot)
+		w.below = append(w.below, b)
+		return nil
 	case typ&fs.ModeSymlink != 0:
 		target, err := dir.readlink(name)
 		if errors.Is(err, syscall.EINVAL) {
-			return false, &ChangedError{Path: w.name(path)} // no link any more
+			return &ChangedError{Path: w.name(path)} // no link any more
 		}
 		if err != nil {
-			return false, w.missing(err, path, walk)
+			return w.missing(err, path, walk)
 		}
 		w.begin(byte(Link), name)
 		w.records = appendBytes(w.records, target)
-		return true, nil
+		return nil
 	case !typ.IsRegular():
-		return false, fmt.Errorf("%q is %s: only files, directories and links can be packed", w.name(path), describe(typ))
+		return fmt.Errorf("%q is %s: only files, directories and links can be packed", w.name(path), describe(typ))
 	}
 	if !looked {
 		if st, typ, err = dir.stat(name); err != nil {
-			return false, w.missing(err, path, walk)
+			return w.missing(err, path, walk)
 		}
 		if !typ.IsRegular() {
-			return false, &ChangedError{Path: w.name(path)}
+			return &ChangedError{Path: w.name(path)}
 		}
 	}
 	flags := byte(File)
@@ -349,20 +409,17 @@ func (w *walker) item(dir *openDir, found *spot, i item, path, name string, walk
 	if found.dev == 0 {
 		found.dev = st.dev
 	}
-	for string(w.had.name) < name && len(w.rest) > 0 {
-		w.rest, _ = w.had.read(w.rest)
-	}
-	if st.dev == found.dev && string(w.had.name) == name && w.had.kind() == File && w.had.known(w.old.dev, &st) {
+	if had && st.dev == found.dev && w.had.kind() == File && w.had.known(w.hadDev, &st) {
 		w.begin(flags|flagStamped, name)
 		w.records = append(w.records, w.had.body...)
-		return true, nil
+		return nil
 	}
 	w.begin(flags, name)
 	var body [fileSize]byte
 	putStamp(body[:], &st)
 	w.records = append(w.records, body[:]...)
 	w.unread = true
-	return true, nil
+	return nil
 }
 
 func (w *walker) begin(flags byte, name string) {
@@ -388,7 +445,7 @@ func (s *scan) attach(at, found *spot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if at.records == nil {
-		at.dev, at.records, at.paths, at.subs = found.dev, found.records, found.paths, found.subs
+		*at = *found
 		return
 	}
 	at.merge(found)
