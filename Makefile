@@ -3,7 +3,7 @@ GO ?= go
 TOOL = $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint gen golden fuzz bench e2e clean
+.PHONY: build test race lint gen golden fuzz bench bench-scale bench-micro e2e clean
 
 build: ## the program, into ./slugfile
 	CGO_ENABLED=0 $(GO) build -trimpath -o slugfile ./cmd/slugfile
@@ -31,7 +31,15 @@ fuzz: ## every fuzz target for FUZZTIME each
 	  done; \
 	done
 
-bench: ## micro-benchmarks, and plan against version as whole processes
+# The trees are kept in SLUGFILE_BENCH_DIR, by default slugfile-bench in the user's cache
+# directory: 1 GB, and 5 GB more on the same file system while a run lasts. Nothing else should run.
+bench: ## slugfile beside tar, pigz, igzip and others, on three real trees: 20 minutes; apt and npm once
+	SLUGFILE_BENCH=1 $(GO) test -count=1 -timeout 3h -run '^TestBenchPeers$$' -v ./cmd/slugfile
+
+bench-scale: ## cost by entries (to 1,000,000) and by bytes (to 1 GB)
+	SLUGFILE_BENCH=scale $(GO) test -count=1 -timeout 3h -run '^TestBenchScale$$' -v ./cmd/slugfile
+
+bench-micro: ## go test -bench, and plan against version as whole processes
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 e2e: ## real runtimes from package clients (npm, apt): needs the network
