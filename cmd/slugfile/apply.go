@@ -123,7 +123,9 @@ func (c *applyCmd) carryOut(ctx context.Context, s *session, conn *connection, p
 	var rel artifact.Release
 	err := s.deliver(ctx, run, conn, p, func(b pipeline.Built) (err error) {
 		slug = b.Slug
-		up, rel, err = run.Publish(ctx, p.Work, slug)
+		if up, rel, err = run.Publish(ctx, p.Work, slug); err == nil {
+			s.keep(conn, slug.Digest)
+		}
 		return err
 	})
 	if err != nil {

@@ -117,9 +117,10 @@ func (a *App) inputs(ctx context.Context, p *project, outputs []string, known ob
 		return in, err
 	}
 	in.Source, in.Withheld, in.Git = source, withheld, git
+	in = plan.Prepare(in)
 	faults = append(faults, plan.Check(in)...)
 	faults.Sort()
-	return plan.Prepare(in), faults.Err()
+	return in, faults.Err()
 }
 
 // hidePassed keeps the values that pass_env hands to steps out of everything that is written.
@@ -166,9 +167,7 @@ func (s *session) lockApp(ctx context.Context, c *connection) (unlock func(), er
 	if s.name == "" {
 		return func() {}, nil // plan says what is wrong
 	}
-	// The app's id would be better, but an app that is not there yet has none.
-	key := digest.Of([]byte(c.api + " " + s.name)).String()[:32]
-	unlock, err = release.Lock(ctx, filepath.Join(s.dirs.State, "apps", key, "lock"), release.LockOptions{
+	unlock, err = release.Lock(ctx, filepath.Join(s.dirs.State, "apps", s.appKey(c), "lock"), release.LockOptions{
 		Timeout: s.lockTimeout,
 		Waiting: func(holder string) {
 			s.view.Emit(event.Warning{Stage: event.Release, Subject: s.name, Message: holder + " applies to this app; waiting for it to end"})
@@ -181,6 +180,12 @@ func (s *session) lockApp(ctx context.Context, c *connection) (unlock func(), er
 		return nil, &dirError{err, "locks", "XDG_STATE_HOME"}
 	}
 	return unlock, nil
+}
+
+// appKey names the app of a platform in files. Its id would be better, but an app that is not
+// there yet has none.
+func (s *session) appKey(c *connection) string {
+	return digest.Of([]byte(c.api + " " + s.name)).String()[:32]
 }
 
 // problems is the error of a plan that must not be carried out.
@@ -246,6 +251,9 @@ func (s *session) deliver(ctx context.Context, run *pipeline.Pipeline, c *connec
 		return err
 	}
 	err = use(built)
+	if err == nil {
+		s.tidy(ctx)
+	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
