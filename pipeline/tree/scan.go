@@ -89,6 +89,11 @@ func ScanIndexed(ctx context.Context, root string, o ScanOptions) (Scanned, erro
 	s.start(ctx)
 	s.push(&batch{spot: top, known: s.known.find(""), all: true})
 	if err := s.wait(); err != nil {
+		// An index that is not of this directory makes no error.
+		if moved := (*ChangedError)(nil); errors.As(err, &moved) && s.trusted.Load() {
+			o.Known = nil
+			return ScanIndexed(ctx, root, o)
+		}
 		return Scanned{}, err
 	}
 	return s.finish(ctx, top)

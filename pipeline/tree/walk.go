@@ -32,6 +32,7 @@ type scan struct {
 	hashers int
 	walkers int
 	entries atomic.Int64 // listed so far
+	trusted atomic.Bool  // names were taken from the known index
 	used    sync.Pool    // of *batch, for more names
 
 	mu      sync.Mutex
@@ -292,6 +293,7 @@ func (w *walker) list(dir openDir, b *batch, known *folder) (dirStamp, error) {
 			w.scratch.add(r.name, r.mode())
 		}
 		b.names, b.items = w.scratch.names, w.scratch.items
+		w.trusted.Store(true)
 		return now, nil
 	}
 	if err := dir.list(&w.scratch, w.buf); err != nil {
