@@ -70,9 +70,9 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 	}
 	warnTwins(members, sink)
 
-	earlier := &cache{store: s.Store, sink: sink}
+	earlier := newCache(s.Store, sink)
 	if !s.Cold {
-		earlier = openCache(s.Store, sink)
+		earlier.load()
 	}
 	defer earlier.close()
 	w := &writing{stage: s, step: step, members: members, sink: sink, masked: map[string]bool{}}
@@ -117,6 +117,7 @@ func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64
 		var done, total int64
 		draft, err := slug.New(w.members, slug.Options{
 			Level: w.step.Level, Epoch: w.step.Epoch, Workers: w.stage.Workers, Cache: earlier.slugs,
+			Limit: w.step.Limit,
 			Progress: func(d, t int64) {
 				done, total = d, t
 				tell(d, t)
@@ -128,10 +129,12 @@ func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64
 		}
 		w.members = draft.Members()
 		if same, ok := draft.Same(); ok && (w.step.Limit <= 0 || same.Index.Size <= w.step.Limit) {
+			tell(0, draft.TarSize())
+			tell(draft.TarSize(), draft.TarSize())
 			earlier.first(same.Index.Slug)
 			return same.Index, draft.TarSize(), nil
 		}
-		result, err := draft.Write(ctx, &limited{w: ingest, limit: w.step.Limit})
+		result, err := draft.Write(ctx, ingest)
 		switch {
 		case err == nil:
 			if _, _, err := ingest.Commit(subject, result.Digest, result.Size); err != nil {
@@ -139,7 +142,7 @@ func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64
 			}
 			earlier.remember(result.Index)
 			return result.Index, result.TarSize, nil
-		case errors.Is(err, errLimit):
+		case errors.Is(err, slug.ErrLimit):
 			return nil, 0, &TooLargeError{Limit: w.step.Limit, Why: fmt.Sprintf("it reached the limit at %d%% of the files", percent(done, total)), Largest: largest(w.members)}
 		case errors.As(err, &damaged):
 			earlier.forget(damaged)

@@ -50,55 +50,76 @@ type cache struct {
 	store *store.Store
 	sink  event.Sink
 	slugs []slug.Cached
+	// stamps are of the slugs when their bytes were last known to be right.
+	stamps map[digest.Digest]stamp
 }
 
-// openCache opens the newest slugs of the store. A file whose stamp is another than it was,
+func newCache(st *store.Store, sink event.Sink) *cache {
+	return &cache{store: st, sink: sink, stamps: map[digest.Digest]stamp{}}
+}
+
+// load opens the newest slugs of the store. A file whose stamp is another than it was,
 // as after a cache was copied, is hashed; a damaged one is removed, and said.
-func openCache(st *store.Store, sink event.Sink) *cache {
-	c := &cache{store: st, sink: sink}
+func (c *cache) load() {
 	var r recent
-	if ok, err := st.GetRef(recentKind, recentKey, &r); err != nil || !ok {
-		return c
+	if ok, err := c.store.GetRef(recentKind, recentKey, &r); err != nil || !ok {
+		return
 	}
 	for _, known := range r.Slugs {
-		b, ok, err := st.GetBytes(indexKind, known.Slug.String())
-		if err != nil || !ok {
-			continue
-		}
-		index, err := slug.ParseIndex(b)
-		if err == nil && index.Slug != known.Slug {
-			err = errors.New("it is of another slug")
-		}
-		if err != nil {
+		if err := c.open(known); err != nil && !errors.Is(err, os.ErrNotExist) {
 			c.warn(known.Slug, err)
-			continue
-		}
-		f, err := c.open(known)
-		if err != nil {
-			c.warn(known.Slug, err)
-			continue
-		}
-		if f != nil {
-			c.slugs = append(c.slugs, slug.Cached{Index: index, File: f})
 		}
 	}
-	return c
 }
 
-// open returns the file of an earlier slug, or nil when it is not there any more.
-func (c *cache) open(known recentSlug) (*os.File, error) {
-	f, err := tree.Open(c.store.Path(known.Slug))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+// open opens an earlier slug and reads its index. An os.ErrNotExist says that the slug is not
+// there any more.
+func (c *cache) open(known recentSlug) error {
+	path := c.store.Path(known.Slug)
+	if _, err := os.Lstat(path); err != nil {
+		return err
 	}
+	index, err := c.index(known.Slug)
+	if err != nil {
+		return err
+	}
+	f, err := tree.Open(path)
+	if err != nil {
+		return err
+	}
+	fi, err := f.Stat()
+	if err != nil || known.Stamp == (stamp{}) || stampOf(fi) != known.Stamp {
+		f.Close()
+		if f, err = c.store.Open(known.Slug); err != nil {
+			return err
+		}
+		if fi, err = f.Stat(); err != nil {
+			return errors.Join(err, f.Close())
+		}
+	}
+	earlier := slug.Cached{Index: index, File: f}
+	if err := earlier.Check(); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	c.slugs = append(c.slugs, earlier)
+	c.stamps[known.Slug] = stampOf(fi)
+	return nil
+}
+
+// index reads the index of a slug that is there.
+func (c *cache) index(d digest.Digest) (*slug.Index, error) {
+	b, ok, err := c.store.GetBytes(indexKind, d.String())
 	if err != nil {
 		return nil, err
 	}
-	if fi, err := f.Stat(); err == nil && known.Stamp != (stamp{}) && stampOf(fi) == known.Stamp {
-		return f, nil
+	if !ok {
+		return nil, errors.New("its index is damaged, or gone")
 	}
-	f.Close()
-	return c.store.Open(known.Slug)
+	x, err := slug.ParseIndex(b)
+	if err == nil && x.Slug != d {
+		err = errors.New("its index is of another slug")
+	}
+	return x, err
 }
 
 func (c *cache) warn(d digest.Digest, why error) {
@@ -127,19 +148,19 @@ func (c *cache) remember(x *slug.Index) {
 		c.warn(x.Slug, err)
 		return
 	}
+	if fi, err := os.Lstat(c.store.Path(x.Slug)); err == nil {
+		c.stamps[x.Slug] = stampOf(fi)
+	}
 	c.first(x.Slug)
 }
 
 // first puts a slug before the others.
 func (c *cache) first(d digest.Digest) {
-	newest := recentSlug{Slug: d}
-	if fi, err := os.Lstat(c.store.Path(d)); err == nil {
-		newest.Stamp = stampOf(fi)
-	}
+	newest := recentSlug{Slug: d, Stamp: c.stamps[d]}
 	r := recent{Slugs: []recentSlug{newest}}
 	for _, s := range c.slugs {
-		if fi, err := s.File.Stat(); err == nil && s.Index.Slug != d && len(r.Slugs) < maxCached {
-			r.Slugs = append(r.Slugs, recentSlug{Slug: s.Index.Slug, Stamp: stampOf(fi)})
+		if s.Index.Slug != d && len(r.Slugs) < maxCached {
+			r.Slugs = append(r.Slugs, recentSlug{Slug: s.Index.Slug, Stamp: c.stamps[s.Index.Slug]})
 		}
 	}
 	if err := c.store.PutRef(recentKind, recentKey, r); err != nil {

@@ -2,14 +2,11 @@ package archive
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
-	"github.com/slugfile/slugfile/pipeline/store"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -108,37 +105,4 @@ func early(members []artifact.Member, limit int64) error {
 		return nil
 	}
 	return &TooLargeError{Limit: limit, Why: why, Largest: largest(members)}
-}
-
-// errLimit stops the writing of a slug at its limit.
-var errLimit = errors.New("over the limit")
-
-// limited is a way into the store that refuses the first byte beyond the limit. A limit of 0
-// is none.
-type limited struct {
-	w        *store.Ingest
-	n, limit int64
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	if err := l.room(int64(len(p))); err != nil {
-		return 0, err
-	}
-	return l.w.Write(p)
-}
-
-// Copy makes a limited a slug.Copier.
-func (l *limited) Copy(src *os.File, off, n int64) error {
-	if err := l.room(n); err != nil {
-		return err
-	}
-	return l.w.Copy(src, off, n)
-}
-
-func (l *limited) room(n int64) error {
-	l.n += n
-	if l.limit > 0 && l.n > l.limit {
-		return errLimit
-	}
-	return nil
 }

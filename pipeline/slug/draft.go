@@ -2,13 +2,13 @@ package slug
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -51,16 +51,13 @@ func New(members []artifact.Member, o Options) (*Draft, error) {
 
 // Same returns the cached slug that is this very one.
 func (d *Draft) Same() (Cached, bool) {
-	first := d.found[0].from
-	if first == nil || len(first.Index.parts) != len(d.found) {
-		return Cached{}, false
-	}
-	for i, at := range d.found {
-		if at.from != first || at.i != i {
-			return Cached{}, false
+	same := func(k digest.Digest, p part) bool { return k == p.key && !k.IsZero() }
+	for _, c := range d.o.Cache {
+		if slices.EqualFunc(d.keys, c.Index.parts, same) {
+			return c, true
 		}
 	}
-	return *first, true
+	return Cached{}, false
 }
 
 // Members are all that the slug holds, in its order.
@@ -84,7 +81,8 @@ type Copier interface {
 
 // Write writes the slug. Files are read once, without following links; one whose bytes are
 // not those of its member is a *ChangedError, and a cached slug that is not what its index
-// says a *CacheError. What was written until then is of no use. A draft can be written again.
+// says a *CacheError; a slug above its limit is ErrLimit. What was written until then is of no
+// use. A draft can be written again.
 //
 // One goroutine reads segments in their order, workers compress them in any, one puts them
 // together in order again, and one hashes what was put. Segments that lie in a cached slug are
@@ -119,10 +117,10 @@ func (d *Draft) Write(ctx context.Context, w io.Writer) (Result, error) {
 			return nil
 		})
 	}
-	var footer []byte
+	var end [footerLen]byte
 	g.Go(func() (err error) {
 		defer close(put)
-		footer, err = d.put(ctx, w, queue, put)
+		end, err = d.put(ctx, w, queue, put)
 		return err
 	})
 	sums := newSums(d)
@@ -130,7 +128,7 @@ func (d *Draft) Write(ctx context.Context, w io.Writer) (Result, error) {
 	if err := g.Wait(); err != nil {
 		return Result{}, err
 	}
-	return sums.result(footer), nil
+	return sums.result(end), nil
 }
 
 // job is a segment that has to be compressed, on its way.
@@ -239,9 +237,14 @@ type piece struct {
 
 // put writes the segments one behind the other, and hands on what it wrote. It returns the
 // end of the gzip member.
-func (d *Draft) put(ctx context.Context, w io.Writer, queue <-chan *job, put chan<- piece) (footer []byte, err error) {
+func (d *Draft) put(ctx context.Context, w io.Writer, queue <-chan *job, put chan<- piece) (end [footerLen]byte, err error) {
+	size := int64(headerLen + footerLen)
+	fits := func(n int64) bool {
+		size += n
+		return d.o.Limit <= 0 || size <= d.o.Limit
+	}
 	if _, err := w.Write(header[:]); err != nil {
-		return nil, fmt.Errorf("write slug: %w", err)
+		return end, fmt.Errorf("write slug: %w", err)
 	}
 	total, done := d.TarSize(), int64(0)
 	progress := func(n int64) {
@@ -259,22 +262,33 @@ func (d *Draft) put(ctx context.Context, w io.Writer, queue <-chan *job, put cha
 		p := piece{first: i, run: d.run(i)}
 		if len(p.run) == 0 {
 			if p.job, err = wait(ctx, queue); err != nil || p.job == nil {
-				return nil, err
+				return end, err
 			}
 			if p.job.found.from != nil {
 				p.run = []place{p.job.found}
 			}
 		}
 		if len(p.run) > 0 {
-			if err := copyRun(w, p.run); err != nil {
-				return nil, err
+			// What fits is told, as if it had come piece by piece.
+			fit := 0
+			for fit < len(p.run) && fits(p.run[fit].part().size) {
+				fit++
 			}
-			for _, at := range p.run {
+			if err := copyRun(w, p.run[:fit]); err != nil {
+				return end, err
+			}
+			for _, at := range p.run[:fit] {
 				add(at.part())
 			}
+			if fit < len(p.run) {
+				return end, ErrLimit
+			}
 		} else {
+			if !fits(p.job.part.size) {
+				return end, ErrLimit
+			}
 			if _, err := w.Write(p.job.out); err != nil {
-				return nil, fmt.Errorf("write slug: %w", err)
+				return end, fmt.Errorf("write slug: %w", err)
 			}
 			add(&p.job.part)
 		}
@@ -282,15 +296,14 @@ func (d *Draft) put(ctx context.Context, w io.Writer, queue <-chan *job, put cha
 		select {
 		case put <- p:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return end, context.Cause(ctx)
 		}
 	}
-	footer = binary.LittleEndian.AppendUint32(nil, crc)
-	footer = binary.LittleEndian.AppendUint32(footer, uint32(total))
-	if _, err := w.Write(footer); err != nil {
-		return nil, fmt.Errorf("write slug: %w", err)
+	end = footer(crc, total)
+	if _, err := w.Write(end[:]); err != nil {
+		return end, fmt.Errorf("write slug: %w", err)
 	}
-	return footer, nil
+	return end, nil
 }
 
 // wait returns the next job when it is compressed, and nil when there is none, for the reader
@@ -314,6 +327,9 @@ func wait(ctx context.Context, queue <-chan *job) (*job, error) {
 
 // copyRun appends what lies at the places, which are one behind the other.
 func copyRun(w io.Writer, run []place) error {
+	if len(run) == 0 {
+		return nil
+	}
 	var n int64
 	for _, at := range run {
 		n += at.part().size

@@ -18,8 +18,14 @@ const (
 // for a file system that is not known.
 var header = [headerLen]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
 
-// footerLen is the length of what ends the gzip member: CRC-32 and length of the tar stream.
 const headerLen, footerLen = 10, 8
+
+// footer ends the gzip member: the CRC-32 of the tar stream and the lower half of its length.
+func footer(crc uint32, size int64) (b [footerLen]byte) {
+	binary.LittleEndian.PutUint32(b[:], crc)
+	binary.LittleEndian.PutUint32(b[4:], uint32(size))
+	return b
+}
 
 // The kinds of tar entries that slugs have.
 const (

@@ -118,6 +118,26 @@ type Cached struct {
 	File *os.File
 }
 
+// Check holds the index against the end of the slug. Sums that do not fit would spoil the next
+// slug in a way that its digest does not show: the digest is of what was written.
+func (c Cached) Check() error {
+	var crc uint32
+	var raw int64
+	for i := range c.Index.parts {
+		p := &c.Index.parts[i]
+		crc = combineCRC(crc, p.crc, p.raw)
+		raw += p.raw
+	}
+	var end [footerLen]byte
+	if _, err := c.File.ReadAt(end[:], c.Index.Size-footerLen); err != nil {
+		return fmt.Errorf("read its end: %w", err)
+	}
+	if end != footer(crc, raw) {
+		return errors.New("its index does not fit its end")
+	}
+	return nil
+}
+
 // CacheError says that an earlier slug, or its index, is not what it was taken for. Without it
 // the slug can be made.
 type CacheError struct {

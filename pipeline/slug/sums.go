@@ -34,7 +34,7 @@ func (s *sums) run(ctx context.Context, put <-chan piece, free chan<- *job) erro
 			return context.Cause(ctx)
 		}
 		if len(p.run) > 0 {
-			if err := s.found(p); err != nil {
+			if err := s.found(ctx, p); err != nil {
 				return err
 			}
 		} else {
@@ -57,7 +57,7 @@ func (s *sums) add(i int, p part) {
 
 // found takes a run of found segments. As long as nothing differs from one cached slug, its
 // index knows the hash, and nothing is read.
-func (s *sums) found(p piece) error {
+func (s *sums) found(ctx context.Context, p piece) error {
 	if p.first == 0 && p.run[0].i == 0 && s.resume(p.run[len(p.run)-1].part().state) {
 		for k, at := range p.run {
 			s.parts[k] = *at.part()
@@ -66,6 +66,9 @@ func (s *sums) found(p piece) error {
 		return nil
 	}
 	for k, at := range p.run {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		part := *at.part()
 		if int64(cap(s.buf)) < part.size {
 			s.buf = make([]byte, part.size, part.size+part.size/4)
@@ -97,8 +100,8 @@ func (s *sums) resume(state []byte) bool {
 }
 
 // result is what was written, once its end is known.
-func (s *sums) result(footer []byte) Result {
-	s.h.Write(footer)
+func (s *sums) result(end [footerLen]byte) Result {
+	s.h.Write(end[:])
 	x := &Index{Slug: digest.Sum(s.h), Size: headerLen + footerLen, parts: s.parts}
 	var tar int64
 	for i := range s.parts {

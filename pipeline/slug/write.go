@@ -2,6 +2,7 @@ package slug
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -29,6 +30,8 @@ type Options struct {
 	Level string
 	// Epoch is the mtime of every member, in seconds since 1970.
 	Epoch int64
+	// Limit is the most bytes that the slug may have; 0 is no limit.
+	Limit int64
 	// Workers is how many segments are compressed at a time; 0 means one a core, at most 8.
 	Workers int
 	// Cache are earlier slugs to take segments from, the likeliest first. The bytes do not depend
@@ -52,6 +55,9 @@ type Result struct {
 	// Index is for the next slug.
 	Index *Index
 }
+
+// ErrLimit says that a slug has more bytes than Options.Limit.
+var ErrLimit = errors.New("over the limit")
 
 // ChangedError says that a file is not what the plan saw.
 type ChangedError struct {
