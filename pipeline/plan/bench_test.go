@@ -116,10 +116,13 @@ func BenchmarkRecord(b *testing.B) {
 func BenchmarkCheck(b *testing.B) {
 	in, _ := largeApp(false)
 	in.File.Files = []config.FileEntry{{From: "node_modules", Into: "node_modules", Exclude: []string{"**/*.md", "**/test/**"}}, {From: "*.js", Into: "."}}
+	in.Source.Tree = append(in.Source.Tree, tree.Entry{Path: "web.js", Kind: tree.File})
 	in.File.Runtimes = config.Runtimes{{Name: "node", Into: "vendor/node", URL: node10}}
 	b.ReportAllocs()
 	for b.Loop() {
-		plan.Check(in)
+		if faults := plan.Check(in); len(faults) > 0 {
+			b.Fatal(faults)
+		}
 	}
 }
 

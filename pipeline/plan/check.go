@@ -20,18 +20,16 @@ func Check(in Inputs) diag.List {
 	if in.File == nil {
 		return nil
 	}
-	var later []string
-	for _, s := range in.File.Build {
-		later = append(later, s.Outputs...)
+	given := in.prepare()
+	runs := given.runs
+	if in.File.Files == nil {
+		source := layersOf(artifact.Tree{Source: in.Source})[0]
+		runs = []*run{{layer: source, from: &artifact.Part{Origin: partSource}, into: "."}}
 	}
-	given := artifact.Tree{Source: in.Source}
-	runs := []*run{{layer: layersOf(given)[0], from: &artifact.Part{Origin: partSource}, into: "."}}
-	if in.File.Files != nil {
-		var nothing []*NothingError
-		runs, nothing = entryRuns(in.File.Files, given, later)
-		for _, n := range nothing {
-			faults.Add(in.File.Diagnose(n.Origin+"."+n.Field, fmt.Sprintf("%q matches nothing in the source tree or among the outputs", n.Pattern), hintFor(in, n.Pattern)))
-		}
+	for _, n := range given.nothing {
+		faults.Add(in.File.Diagnose(n.Origin+"."+n.Field, fmt.Sprintf("%q matches nothing in the source tree or among the outputs", n.Pattern), hintFor(in, n.Pattern)))
+	}
+	if len(runs) > 1 { // one alone writes nothing twice
 		_, conflicts := merge(runs)
 		for _, c := range conflicts {
 			faults.Add(in.File.Diagnose(c.Second, c.Error(), `use "exclude" or another "into" in one of them`))

@@ -143,7 +143,7 @@ func fileChanges(before, after []*tree.Entry) []FileChange {
 	var out []FileChange
 	for {
 		before, after = pastDirs(before), pastDirs(after)
-		order := 0
+		var order int
 		switch {
 		case len(before) == 0 && len(after) == 0:
 			return out

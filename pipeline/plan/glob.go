@@ -15,6 +15,8 @@ type glob struct {
 	// What a match begins with, ends with and has somewhere, each without slashes at its ends:
 	// "a/**" matches "a" too.
 	prefix, suffix, within string
+	// slashes is how many a match has, or -1 when that is open.
+	slashes int
 }
 
 // meta are the characters that make a pattern of a name.
@@ -23,13 +25,16 @@ const meta = `*?[{\`
 func hasMeta(p string) bool { return strings.ContainsAny(p, meta) }
 
 func newGlob(pattern string) *glob {
-	g := &glob{pattern: pattern}
+	g := &glob{pattern: pattern, slashes: -1}
 	if !strings.ContainsAny(pattern, meta+`]}`) {
 		g.plain = true
 		return g
 	}
 	if strings.ContainsAny(pattern, `[]{}\`) {
 		return g // what these stand for is not read here
+	}
+	if !strings.Contains(pattern, "**") {
+		g.slashes = strings.Count(pattern, "/")
 	}
 	isWild := func(r rune) bool { return r == '*' || r == '?' }
 	g.prefix = strings.TrimRight(pattern[:strings.IndexFunc(pattern, isWild)], "/")
@@ -48,7 +53,7 @@ func (g *glob) match(p string) bool {
 		return p == g.pattern
 	}
 	return strings.HasPrefix(p, g.prefix) && strings.HasSuffix(p, g.suffix) && strings.Contains(p, g.within) &&
-		tree.Glob(g.pattern, p)
+		(g.slashes < 0 || g.slashes == strings.Count(p, "/")) && tree.Glob(g.pattern, p)
 }
 
 // selects reports whether tree.Select would find anything for the pattern.
@@ -63,7 +68,7 @@ func selects(m tree.Manifest, pattern string) bool {
 	g, before := newGlob(pattern), ""
 	for i := range m {
 		// The directories that hold the path before it too were looked at there.
-		for p := m[i].Path; p != "." && !(tree.Under(before, p) && before != p); p = path.Dir(p) {
+		for p := m[i].Path; p != "." && (p == before || !tree.Under(before, p)); p = path.Dir(p) {
 			if g.match(p) {
 				return true
 			}

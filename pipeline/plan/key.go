@@ -107,41 +107,6 @@ func stepRuntimes(f *config.File, s config.Step) []string {
 	return names
 }
 
-// reachable is the part of the source tree that some step or some entry of `files` can take.
-// steps is what each step sees.
-func reachable(in Inputs, steps []part) tree.Manifest {
-	f := in.File
-	if f.Files == nil {
-		return in.Source.Tree
-	}
-	source := in.Source.Tree
-	taken := make([]bool, len(source))
-	for _, s := range steps {
-		if same(s.tree, source) {
-			return source
-		}
-		for _, i := range picked(source, s.tree) {
-			taken[i] = true
-		}
-	}
-	runs, _ := entryRuns(f.Files, artifact.Tree{Source: in.Source}, nil)
-	for _, r := range runs {
-		for i := 0; i < r.len() && r.from.Content == nil; i++ {
-			taken[r.index(i)] = true
-		}
-	}
-	if !slices.Contains(taken, false) {
-		return source
-	}
-	out := make(tree.Manifest, 0, len(source))
-	for i := range source {
-		if taken[i] {
-			out = append(out, source[i])
-		}
-	}
-	return out
-}
-
 // stepInputs is the part of the source tree that a step sees.
 func stepInputs(s config.Step, source tree.Manifest, secrets map[string]bool) tree.Manifest {
 	m := source

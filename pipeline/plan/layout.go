@@ -189,7 +189,11 @@ func entryRuns(files []config.FileEntry, t artifact.Tree, later []string) ([]*ru
 			}
 			if len(rest) > 0 {
 				single[i] = false
-				chosen[i] = append(chosen[i], &run{layer: l, from: from, picks: rest, into: into, strip: s.strip()})
+				r := &run{layer: l, from: from, picks: rest, into: into, strip: s.strip()}
+				if s.from == into {
+					r.into, r.strip = ".", 0 // their paths are what they are
+				}
+				chosen[i] = append(chosen[i], r)
 			}
 		}
 		switch {

@@ -121,10 +121,11 @@ func picked(all, chosen tree.Manifest) []int32 {
 func merge(runs []*run) ([]artifact.Member, []*ConflictError) {
 	var waiting []*run
 	size := 0
-	for i, r := range runs {
+	for i := range runs {
+		r := *runs[i] // the runs may be needed again
 		r.order = i
 		if r.look() {
-			waiting = append(waiting, r)
+			waiting = append(waiting, &r)
 			size += r.len()
 		}
 	}

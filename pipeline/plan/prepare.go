@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/slugfile/slugfile/config"
+	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -15,6 +18,10 @@ type prepared struct {
 	// reachable is what the plan key depends on, steps is what each step sees.
 	reachable part
 	steps     []part
+	// runs is what the entries of `files` take of the source tree, nothing those that neither it
+	// nor an output can satisfy.
+	runs    []*run
+	nothing []*NothingError
 }
 
 // part is a part of the source tree, and its BareDigest.
@@ -24,7 +31,8 @@ type part struct {
 }
 
 // Prepare works out once what Key, Keys and Build each need of a source tree, which may be
-// large. They give the same answers without it. File and Source must not be changed after it.
+// large, and Check too. They give the same answers without it. What File and Source point to
+// must not be changed after it.
 func Prepare(in Inputs) Inputs {
 	if in.File != nil {
 		in.prepared = in.prepare()
@@ -38,11 +46,18 @@ func (in Inputs) prepare() *prepared {
 		return p
 	}
 	p := &prepared{file: in.File, source: in.Source.Tree}
+	if in.File.Files != nil {
+		var later []string
+		for _, s := range in.File.Build {
+			later = append(later, s.Outputs...)
+		}
+		p.runs, p.nothing = entryRuns(in.File.Files, artifact.Tree{Source: in.Source}, later)
+	}
 	secrets := namedSecrets(in.File.Files)
 	for _, s := range in.File.Build {
 		p.steps = append(p.steps, part{tree: stepInputs(s, in.Source.Tree, secrets)})
 	}
-	p.reachable.tree = reachable(in, p.steps)
+	p.reachable.tree = p.reach()
 	p.reachable.digest = p.reachable.tree.BareDigest()
 	for i := range p.steps {
 		if s := &p.steps[i]; same(s.tree, p.reachable.tree) {
@@ -52,6 +67,37 @@ func (in Inputs) prepare() *prepared {
 		}
 	}
 	return p
+}
+
+// reach is the part of the source tree that some step or some entry of `files` can take.
+func (p *prepared) reach() tree.Manifest {
+	if p.file.Files == nil {
+		return p.source
+	}
+	taken := make([]bool, len(p.source))
+	for _, s := range p.steps {
+		if same(s.tree, p.source) {
+			return p.source
+		}
+		for _, i := range picked(p.source, s.tree) {
+			taken[i] = true
+		}
+	}
+	for _, r := range p.runs {
+		for i := 0; i < r.len() && r.from.Content == nil; i++ {
+			taken[r.index(i)] = true
+		}
+	}
+	if !slices.Contains(taken, false) {
+		return p.source
+	}
+	out := make(tree.Manifest, 0, len(p.source))
+	for i := range p.source {
+		if taken[i] {
+			out = append(out, p.source[i])
+		}
+	}
+	return out
 }
 
 // same reports whether two manifests are one in memory.
