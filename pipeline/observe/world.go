@@ -210,12 +210,10 @@ func stored(o Options, seen *plan.Observed, stack string, key digest.Digest) err
 	return err
 }
 
-// holds reports whether the archive is in the store and came from this address before:
-// beside another URL the same digest is a claim that was never checked.
+// holds reports whether nothing of the runtime has to be downloaded: what is left of its
+// archive is enough, and that came from this address before. Beside another URL the same
+// digest is a claim that was never checked.
 func holds(s *store.Store, r plan.Runtime) (bool, error) {
-	if _, has := s.Has(r.Digest); !has {
-		return false, nil
-	}
 	var note struct {
 		SHA256 digest.Digest `json:"sha256"`
 	}
@@ -223,7 +221,22 @@ func holds(s *store.Store, r plan.Runtime) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look for runtime %s: %w", r.Name, err)
 	}
-	return ok && note.SHA256 == r.Digest, nil
+	if !ok || note.SHA256 != r.Digest {
+		return false, nil
+	}
+	if _, has := s.Has(r.Digest); has {
+		return true, nil
+	}
+	kinds := []string{"runtime", "pack"}
+	if r.Unpack {
+		kinds = kinds[:1]
+	}
+	for _, kind := range kinds {
+		if _, _, ok, err := s.Tree(kind, r.TreeKey()); err != nil || ok {
+			return ok, err
+		}
+	}
+	return false, nil
 }
 
 func record(s *store.Store, slug digest.Digest) (*plan.Record, error) {
@@ -232,7 +245,7 @@ func record(s *store.Store, slug digest.Digest) (*plan.Record, error) {
 		return nil, fmt.Errorf("look for the record of slug %s: %w", slug.Short(), err)
 	}
 	var r plan.Record
-	if !ok || r.UnmarshalBinary(b) != nil { // another version wrote it
+	if readable := ok && r.UnmarshalBinary(b) == nil; !readable { // another version may have written it
 		return nil, nil
 	}
 	return &r, nil

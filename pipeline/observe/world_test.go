@@ -351,6 +351,50 @@ func TestWorld_knowsAsStoredWhatFetchNoted(t *testing.T) {
 	}
 }
 
+// What was unpacked or packed outlives its archive, which nobody needs then.
+func TestWorld_knowsAsStoredWhatIsLeftOfAnArchive(t *testing.T) {
+	t.Parallel()
+	archive := pipetest.TarGz(t, map[string]string{"bin/node": "node"})
+	d := digest.Of(archive)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "node.tar.gz"), archive, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mirror, err := fetch.ParseMirror("https://dist.example=file:" + dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(steps []config.Step) *plan.Inputs {
+		in := inputs(t)
+		in.File.Build = steps
+		in.File.Runtimes = config.Runtimes{{Name: "node", URL: "https://dist.example/node.tar.gz", SHA256: d.String()}}
+		return in
+	}
+	steps := []config.Step{{Name: "install", Run: "node", Outputs: []string{"out"}}}
+	for _, c := range []struct {
+		name         string
+		fetched, now []config.Step
+		want         bool
+	}{
+		{"a pack, and no step", nil, nil, true},
+		{"a tree, and a step", steps, steps, true},
+		{"a tree, and no step", steps, nil, true},
+		{"a pack, and a step", nil, steps, false},
+	} {
+		s := newStore(t)
+		stage := &fetch.Stage{Store: s, Mirrors: []fetch.Mirror{mirror}}
+		if _, err := stage.Run(context.Background(), plan.Fetch{Runtimes: plan.Runtimes(*with(c.fetched), plan.Observed{})}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Remove(d); err != nil {
+			t.Fatal(err)
+		}
+		if got := look(t, observe.Options{Inputs: with(c.now), Store: s}).Stored[d]; got != c.want {
+			t.Errorf("%s: stored is %v", c.name, got)
+		}
+	}
+}
+
 func TestTools_pinsToolsByTheirContent(t *testing.T) {
 	t.Parallel()
 	c, s := directory(t), newStore(t)
