@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -378,17 +379,12 @@ func goals(all ...limit) string {
 
 // machine tells on what the figures were taken, without a name that is somebody's.
 func (b *bench) machine() string {
-	first := func(name string, args ...string) string {
-		if b.tools[name] != "" {
-			name = b.tools[name]
-		}
-		out, _ := exec.Command(name, args...).CombinedOutput() // a tool that cannot tell is named without its version
-		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-		return strings.TrimSpace(line)
+	ask := func(name string, args ...string) string {
+		out, _ := exec.Command(name, args...).CombinedOutput() // what cannot be told is left out
+		return string(out)
 	}
 	model := runtime.GOARCH
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err == nil {
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(info)) {
 			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
 				model = strings.TrimSpace(value)
@@ -396,15 +392,16 @@ func (b *bench) machine() string {
 			}
 		}
 	}
-	about := []string{
-		model, fmt.Sprintf("%d cores", runtime.NumCPU()), first("stat", "-f", "-c", "%T", b.work),
-		"Linux " + first("uname", "-r"), runtime.Version(),
-	}
-	for _, q := range [][]string{{"tar", "--version"}, {"gzip", "--version"}, {"pigz", "--version"}, {"igzip", "--version"}, {"bsdtar", "--version"}, {"busybox"}, {"find", "--version"}, {"git", "--version"}} {
-		if b.tools[q[0]] != "" {
-			line := first(q[0], q[1:]...)
-			line, _, _ = strings.Cut(line, " (20")
-			about = append(about, line)
+	_, kind, _ := strings.Cut(strings.TrimSpace(ask("df", "--output=fstype", b.work)), "\n")
+	about := []string{model, fmt.Sprintf("%d cores", runtime.NumCPU()), kind, "Linux " + strings.TrimSpace(ask("uname", "-r")), runtime.Version()}
+	version := regexp.MustCompile(`\d+\.\d+(\.\d+)*`)
+	for _, name := range []string{"tar", "gzip", "pigz", "igzip", "bsdtar", "busybox", "find", "git"} {
+		if at := b.tools[name]; at != "" {
+			how := "--version"
+			if name == "busybox" {
+				how = "--help"
+			}
+			about = append(about, name+" "+version.FindString(ask(at, how)))
 		}
 	}
 	return strings.Join(append(about, "load at the start "+b.load), "; ")

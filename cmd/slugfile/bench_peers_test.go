@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
 // TestBenchPeers prints the table of README.md: slugfile beside the programs that people make
-// slugs with, on the same trees, in turn. See make bench.
+// slugs with, on the same trees, in turn. See make bench. SLUGFILE_BENCH_TREES=go,ruby leaves out
+// trees, SLUGFILE_BENCH_ROUNDS=1 is for a first look.
 func TestBenchPeers(t *testing.T) {
 	b := newBench(t, "1")
 	rounds := 5
@@ -27,6 +30,9 @@ func TestBenchPeers(t *testing.T) {
 		make func() (stuff, bool)
 		race func(stuff, int) []row
 	}{{"node", b.nodeTree, b.node}, {"go", b.goTree, b.small("go")}, {"ruby", b.rubyTree, b.small("ruby")}} {
+		if only := os.Getenv("SLUGFILE_BENCH_TREES"); only != "" && !slices.Contains(strings.Split(only, ","), tree.name) {
+			continue
+		}
 		s, ok := tree.make()
 		if !ok {
 			continue

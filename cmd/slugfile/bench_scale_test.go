@@ -12,20 +12,22 @@ import (
 func TestBenchScale(t *testing.T) {
 	b := newBench(t, "scale")
 	var out strings.Builder
-	out.WriteString("| tree | case | wall | CPU | CPU for an entry | CPU for a MB | peak | slug |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	out.WriteString("| tree | case | wall | CPU | CPU for each | peak | slug |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	type extent struct {
 		name string
+		n    int
+		unit string
 		late string
 		fill func(string) error
 	}
 	var sizes []extent
 	for _, n := range []int{10_000, 100_000, 1_000_000} {
 		late, fill := smallFiles(n)
-		sizes = append(sizes, extent{fmt.Sprintf("%d entries", n), late, fill})
+		sizes = append(sizes, extent{fmt.Sprintf("%d entries", n), n, "entry", late, fill})
 	}
 	for _, n := range []int{10, 100} {
 		late, fill := largeFiles(n)
-		sizes = append(sizes, extent{fmt.Sprintf("%d MB", 10*n), late, fill})
+		sizes = append(sizes, extent{fmt.Sprintf("%d MB", 10*n), 10 * n, "MB", late, fill})
 	}
 	for _, tree := range sizes {
 		b.say("making %s", tree.name)
@@ -37,8 +39,8 @@ func TestBenchScale(t *testing.T) {
 		cold, nothing, late := p.cold("cold"), p.ours("nothing changed", "warm", nil, p.unchanged), p.changed("one file changed, late", s.late, "")
 		b.run(3, cold, nothing, late)
 		for _, c := range []*contender{cold, nothing, late} {
-			fmt.Fprintf(&out, "| %s, %.0f MB | %s | %.3f s | %.3f s | %.2f µs | %.2f ms | %.1f MiB | %.1f MB |\n", tree.name, float64(s.bytes)/1e6, c.name,
-				c.median(wall), c.median(cpu), c.median(cpu)/float64(s.entries)*1e6, c.median(cpu)/float64(s.bytes)*1e9, c.median(peak), c.median(size))
+			fmt.Fprintf(&out, "| %s | %s | %.3f s | %.3f s | %.1f µs/%s | %.1f MiB | %.1f MB |\n", tree.name, c.name,
+				c.median(wall), c.median(cpu), c.median(cpu)/float64(tree.n)*1e6, tree.unit, c.median(peak), c.median(size))
 		}
 		b.must(os.RemoveAll(s.dir), os.RemoveAll(p.home))
 	}
