@@ -1,6 +1,9 @@
 package deflate
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // bitWriter appends bits to out, the lowest first. Whoever puts bits makes room before.
 type bitWriter struct {
@@ -11,7 +14,7 @@ type bitWriter struct {
 }
 
 // room makes sure that n more bytes fit, and 8 that are written in advance.
-func (w *bitWriter) room(n int) { w.out = grow(w.out, n+8) }
+func (w *bitWriter) room(n int) { w.out = slices.Grow(w.out, n+8) }
 
 func (w *bitWriter) put(v uint64, n uint) {
 	w.acc |= v << (w.n & 63)

@@ -121,7 +121,7 @@ func (t *tally) add(o *tally) {
 }
 
 // headCost is about what a symbol in use costs in the head of a block, in 1/256 bits.
-const headCost = 4 << 8
+const headCost = 1088
 
 // cost is about how many 1/256 bits a block of these symbols takes, without extra bits.
 func (t *tally) cost() int {
@@ -226,7 +226,7 @@ func (b *blocks) block(w *bitWriter, raw []byte, seqs []seq, last bool) {
 		assign(b.dists[:], b.lens[288:])
 	}
 	w.final = w.final || last
-	b.seqs(w, raw, seqs)
+	b.body(w, raw, seqs)
 }
 
 func bit(b bool) uint64 {
@@ -291,8 +291,8 @@ func (b *blocks) headOf(nl, nd int) (head []uint16, np, size int) {
 	return head, np, size
 }
 
-// seqs writes the body of a block and its end.
-func (b *blocks) seqs(w *bitWriter, raw []byte, seqs []seq) {
+// body writes the seqs of a block, and its end.
+func (b *blocks) body(w *bitWriter, raw []byte, seqs []seq) {
 	for n := minMatch; n <= maxMatch; n++ {
 		s := lengthSymbols[n]
 		c := b.lits[s&511]

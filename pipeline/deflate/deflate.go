@@ -3,13 +3,11 @@
 // pieces ready to be joined. It is of libdeflate's design: hash chains over one buffer, lazy
 // matching, blocks cut where the statistics change, and Huffman codes written 64 bits at a time.
 //
-// The output is a function of level, window, piece and last alone. It does not depend on what
+// What Append appends is a function of level, window, raw and last alone. It does not depend on what
 // the encoder did before, on the capacity of dst, on the architecture or on the Go version: all
 // arithmetic is on integers. It writes no gzip header, computes no checksum and starts no
 // goroutine.
 package deflate
-
-import "slices"
 
 // ID names the output of this package, byte for byte. It is raised whenever any output changes.
 const ID = "slugfile-deflate 1"
@@ -35,6 +33,8 @@ type Encoder struct {
 // NewEncoder makes an encoder of level l.
 func NewEncoder(l Level) *Encoder {
 	e := &Encoder{tuning: tunings[l]}
+	e.base = windowSize // so that the zero stamp is out of reach
+	e.deep = e.tuning.deep
 	return e
 }
 
@@ -44,14 +44,11 @@ func NewEncoder(l Level) *Encoder {
 // boundary.
 func (e *Encoder) Append(dst, window, raw []byte, last bool) []byte {
 	w := bitWriter{out: dst}
-	e.begin(window[max(0, len(window)-windowSize):])
-	for {
-		raw = raw[e.fill(raw):]
-		if e.at == e.end {
-			break
-		}
+	raw = raw[e.begin(window, raw):]
+	for e.at < e.end {
 		e.parse(&e.finder, e.tuning, len(raw) == 0)
 		e.write(&w, &e.finder, &e.parser, last && len(raw) == 0 && e.at == e.end)
+		raw = raw[e.fill(raw):]
 	}
 	switch {
 	case !last:
@@ -61,6 +58,3 @@ func (e *Encoder) Append(dst, window, raw []byte, last bool) []byte {
 	}
 	return w.close()
 }
-
-// grow makes room for n more bytes without changing what is there.
-func grow(b []byte, n int) []byte { return slices.Grow(b, n) }

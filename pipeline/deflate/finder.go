@@ -15,144 +15,143 @@ const (
 	bufMask = bufSize - 1
 	slack   = 8 // loads of 8 bytes may begin at the last byte
 
-	hash4Bits = 16
-	hash3Bits = 15
+	hashBits  = 16
+	near3Bits = 14
+	near4Bits = 15
 
 	// rebaseAt is where stamps are brought down, long before they would wrap.
 	rebaseAt = 1 << 31
 )
 
-// finder finds earlier occurrences of what comes next. A stamp is a position in the stream as
-// the finder counts it: base plus an index of buf. Base is a multiple of the window size, so
-// that chain needs only the index.
+// finder finds earlier occurrences of what comes next. A stamp is a position as the finder counts
+// it, on and on: base plus an index of buf. Base is a multiple of the window size, so that an
+// index finds its place in chain without it.
 type finder struct {
 	at, end uint32 // the next byte of buf to parse, and the end of what is there
 	base    uint32
-	start   uint32 // the oldest stamp of this Append: whatever is older is not there any more
+	start   uint32 // the oldest stamp of this Append: what is older is not in buf any more
 
-	chain [windowSize]uint16 // how far back the one before with the same hash lies
-	head3 [1 << hash3Bits]uint32
-	head4 [1 << hash4Bits]uint32
+	deep  bool                  // chain those with 5 bytes in common, not 4, and use near
+	head  [1 << hashBits]uint32 // the newest stamp of each hash
+	chain [windowSize]uint16    // how far back the one before with the same hash lies
+	near3 [1 << near3Bits]uint32
+	near4 [1 << near4Bits]uint32
 	buf   [bufSize + slack]byte
 }
 
-// begin forgets all and takes the window. Stamps go on from where they were, so that nothing
-// needs to be cleared.
-func (f *finder) begin(window []byte) {
+// begin forgets all and takes the window, and as much of raw as there is room for, and returns
+// how much that is. Stamps go on from where they were, so that nothing needs to be cleared.
+func (f *finder) begin(window, raw []byte) int {
 	f.base += (f.end + windowSize) &^ windowMask
-	if f.base == 0 {
-		f.base = windowSize // the zero stamp is in the past of everything
-	}
-	if f.base >= rebaseAt {
-		f.rebase(f.base - windowSize)
-	}
 	f.start = f.base
-	f.at, f.end = 0, uint32(copy(f.buf[:], window))
+	f.end = uint32(copy(f.buf[:], window[max(0, len(window)-windowSize):]))
+	f.at = f.end
+	n := f.fill(raw)
+	f.insert(0, f.at)
+	return n
 }
 
-// rebase takes by from every stamp. Stamps which are older than that are out of reach anyway.
-func (f *finder) rebase(by uint32) {
-	for i, s := range f.head3 {
-		f.head3[i] = s - min(s, by)
+// fill tops the buffer up, keeps a window before f.at, and returns how much of raw it took.
+func (f *finder) fill(raw []byte) int {
+	if shift := (f.at - min(f.at, windowSize)) &^ windowMask; shift > 0 && len(raw) > 0 {
+		copy(f.buf[:], f.buf[shift:f.end])
+		f.at, f.end, f.base = f.at-shift, f.end-shift, f.base+shift
 	}
-	for i, s := range f.head4 {
-		f.head4[i] = s - min(s, by)
+	if f.base >= rebaseAt {
+		f.rebase(f.base - 2*windowSize)
+	}
+	n := copy(f.buf[f.end:bufSize], raw)
+	f.end += uint32(n)
+	clear(f.buf[f.end : f.end+slack]) // loads reach beyond the end, and must not see what was there before
+	return n
+}
+
+// rebase takes by from every stamp. Those that are less are out of reach, and stay so as zeros.
+func (f *finder) rebase(by uint32) {
+	for _, stamps := range [][]uint32{f.head[:], f.near3[:], f.near4[:]} {
+		for i, s := range stamps {
+			stamps[i] = s - min(s, by)
+		}
 	}
 	f.base -= by
 	f.start -= min(f.start, by)
 }
 
-// fill tops up the buffer, keeps a window before f.at, and returns how much of raw it took.
-func (f *finder) fill(raw []byte) int {
-	if shift := (f.at - min(f.at, windowSize)) &^ windowMask; shift > 0 && len(raw) > 0 {
-		copy(f.buf[:], f.buf[shift:f.end])
-		f.at, f.end, f.base = f.at-shift, f.end-shift, f.base+shift
-		if f.base >= rebaseAt {
-			f.rebase(f.base - 2*windowSize)
-		}
-	}
-	first := f.at == 0 && f.base == f.start
-	n := copy(f.buf[f.end:bufSize], raw)
-	window := f.end
-	f.end += uint32(n)
-	clear(f.buf[f.end : f.end+slack]) // what lies after the end decides about nothing
-	if first {
-		f.insert(0, window)
-		f.at = window
-	}
-	return n
-}
-
-func (f *finder) load32(i uint32) uint32 {
-	i &= bufMask
+// load32 and load64 have an index that the compiler knows to lie in buf.
+func (f *finder) load32(at uint32) uint32 {
+	i := uint(at & bufMask)
 	return binary.LittleEndian.Uint32(f.buf[i : i+4])
 }
 
-func (f *finder) load64(i uint32) uint64 {
-	i &= bufMask
+func (f *finder) load64(at uint32) uint64 {
+	i := uint(at & bufMask)
 	return binary.LittleEndian.Uint64(f.buf[i : i+8])
 }
 
-func hash4(v uint32) uint32 { return v * 0x9e3779b1 >> (32 - hash4Bits) }
-func hash3(v uint32) uint32 { return v << 8 * 0x9e3779b1 >> (32 - hash3Bits) }
+// hash mixes the lowest bytes of v into so many bits.
+func hash(v uint64, bytes, bits uint) uint32 {
+	return uint32(v << (64 - 8*bytes) * 0x9e3779b185ebca87 >> (64 - bits))
+}
 
 // insert makes the positions from i until end known.
 func (f *finder) insert(i, end uint32) {
-	for ; i < end; i++ {
-		v := f.load32(i)
-		f.head3[hash3(v)] = f.base + i
-		h := hash4(v)
-		f.chain[i&windowMask] = uint16(min(f.base+i-f.head4[h], 0xffff))
-		f.head4[h] = f.base + i
+	if !f.deep {
+		for ; i < end; i++ {
+			f.link(i, hash(f.load64(i), 4, hashBits))
+		}
+		return
 	}
+	for ; i < end; i++ {
+		v := f.load64(i)
+		f.near3[hash(v, 3, near3Bits)] = f.base + i
+		f.near4[hash(v, 4, near4Bits)] = f.base + i
+		f.link(i, hash(v, 5, hashBits))
+	}
+}
+
+// link puts position i at the head of the chain of hash h, and returns how far back the next lies.
+func (f *finder) link(i, h uint32) uint32 {
+	cur := f.base + i
+	h &= 1<<hashBits - 1
+	d := cur - f.head[h]
+	f.head[h] = cur
+	f.chain[i&windowMask] = uint16(min(d, 0xffff))
+	return d
 }
 
 // longest makes position i known and returns the longest match there that is longer than best,
 // of at most limit bytes: the nearest of its length among the first tries of the chain.
-// It returns best, 0 when there is none. It stops at a match of nice bytes.
+// Without any it returns 0 as the distance. It stops at a match of nice bytes.
 func (f *finder) longest(i, best, limit, nice uint32, tries int) (length, dist uint32) {
-	v := f.load32(i)
+	v := f.load64(i)
 	cur := f.base + i
 	reach := min(cur-f.start, windowSize)
-
-	h3 := hash3(v)
-	d3 := cur - f.head3[h3]
-	f.head3[h3] = cur
-	h := hash4(v)
-	d := cur - f.head4[h]
-	f.chain[i&windowMask] = uint16(min(d, 0xffff))
-	f.head4[h] = cur
-	if best >= limit {
-		return best, 0
-	}
-
-	if best < 3 && d3 <= reach && (f.load32(i-d3)^v)<<8 == 0 {
-		best, dist = 3, d3
-		if limit == 3 {
-			return best, dist
-		}
-	}
-	if best < 4 {
-		for ; ; tries-- {
-			if d > reach || tries == 0 {
+	d := uint32(0)
+	if f.deep {
+		h3, h4 := hash(v, 3, near3Bits), hash(v, 4, near4Bits)
+		d3, d4 := cur-f.near3[h3], cur-f.near4[h4]
+		f.near3[h3], f.near4[h4] = cur, cur
+		d = f.link(i, hash(v, 5, hashBits))
+		if best < 4 && best < limit {
+			if d4 <= reach && f.load32(i-d4) == uint32(v) {
+				best, dist = f.extend(i, i-d4, 4, limit), d4
+			} else if best < 3 && d3 <= reach && (f.load32(i-d3)^uint32(v))<<8 == 0 {
+				best, dist = 3, d3
+			}
+			if best >= nice {
 				return best, dist
 			}
-			if f.load32(i-d) == v {
-				break
-			}
-			d += uint32(f.chain[(i-d)&windowMask])
 		}
-		best, dist = f.extend(i, i-d, 4, limit), d
-		if best >= nice || best >= limit {
-			return best, dist
-		}
-		d += uint32(f.chain[(i-d)&windowMask])
-		tries--
+	} else {
+		d = f.link(i, hash(v, 4, hashBits))
 	}
-	tail := f.load32(i + best - 3)
-	for ; d <= reach && tries > 0; tries-- {
+	if d > reach || best >= limit {
+		return best, dist
+	}
+	best = max(best, 3)
+	for tail := f.load32(i + best - 3); tries > 0; tries-- {
 		j := i - d
-		if f.load32(j+best-3) == tail && f.load32(j) == v {
+		if f.load32(j+best-3) == tail && f.load32(j) == uint32(v) {
 			if n := f.extend(i, j, 4, limit); n > best {
 				best, dist = n, d
 				if best >= nice || best >= limit {
@@ -162,6 +161,9 @@ func (f *finder) longest(i, best, limit, nice uint32, tries int) (length, dist u
 			}
 		}
 		d += uint32(f.chain[j&windowMask])
+		if d > reach {
+			break
+		}
 	}
 	return best, dist
 }
