@@ -25,7 +25,8 @@ func (s *Store) Tree(kind string, key digest.Digest) (dir string, m tree.Manifes
 		return "", nil, false, fmt.Errorf("read %s %s from the store: %w", kind, key.Short(), err)
 	}
 	dir = filepath.Join(at, "tree")
-	if !ok || m.UnmarshalBinary(b) != nil || !isDir(dir) {
+	ok = ok && m.UnmarshalBinary(b) == nil && isDir(dir) // else another version wrote it
+	if !ok {
 		return "", nil, false, nil
 	}
 	return dir, m, true, nil

@@ -107,6 +107,9 @@ func TestScanIndexed_readsNothingThatStayed(t *testing.T) {
 	if err != nil || !bytes.Equal(a, b) {
 		t.Errorf("the index changed though nothing else did, %v", err)
 	}
+	if n := tree.Sealed(warm.Index); n != 0 && n != 4 {
+		t.Errorf("%d of 4 directories need not be listed", n)
+	}
 	paths := tree.ScanOptions{Known: warm.Index}
 	listed, err := tree.ScanPaths(context.Background(), root, list("d/e/c", "a", "d/b"), paths)
 	if err != nil || listed.Hashed != 0 || len(listed.Manifest) != 3 {
@@ -210,6 +213,9 @@ func TestScanIndexed_trustsNoFileOfTheLastTick(t *testing.T) {
 		}
 		if s.Reused > 0 {
 			t.Fatalf("%d files that had just been made were taken as known", s.Reused)
+		}
+		if n := tree.Sealed(s.Index); n > 0 {
+			t.Fatal("a directory that had just been made need not be listed")
 		}
 		known = s.Index
 	}

@@ -82,11 +82,10 @@ func (l *lister) see(parent, p *listed, name string) error {
 	if parent.spot == nil {
 		return nil
 	}
-	ok, err := l.root.isDir(p.path)
-	if err != nil && !isGone(err) {
+	switch ok, err := l.root.isDir(p.path); {
+	case err != nil && !isGone(err):
 		return err
-	}
-	if err != nil || !ok || l.skip != nil && l.skip(p.path, true) {
+	case !ok, l.skip != nil && l.skip(p.path, true):
 		return nil
 	}
 	p.spot = &spot{folder: folder{path: p.path}}

@@ -239,6 +239,20 @@ func TestScanPaths_takesTheListAndNothingElse(t *testing.T) {
 	if diff := cmp.Diff(tree.Manifest{file("d", "3")}, m); diff != "" {
 		t.Errorf("with a skipped directory (-want +got):\n%s", diff)
 	}
+	// A directory that is listed itself, before or after what lies in it, and entered again.
+	for _, paths := range [][]string{{"sub/x", "d", "sub"}, {"p/q/r", "d", "p/q", "p/s"}, {"p/q", "d", "p/q/r", "d", "p/q/r"}} {
+		m := scanPaths(t, pipetest.Files(t, map[string]string{"sub/x": "", "d": "", "p/q/r": "", "p/s": ""}), tree.ScanOptions{}, paths...)
+		slices.Sort(paths)
+		want := slices.Compact(paths)
+		slices.SortFunc(want, tree.Compare)
+		var got []string
+		for _, e := range m {
+			got = append(got, e.Path)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", paths, diff)
+		}
+	}
 	for _, bad := range []string{"/etc/passwd", "../x", "a/../../x", "..", ".", "", "a//b"} {
 		if _, err := tree.ScanPaths(context.Background(), root, list(bad), tree.ScanOptions{}); err == nil {
 			t.Errorf("%q was accepted", bad)
