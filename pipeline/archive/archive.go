@@ -41,7 +41,7 @@ type Stage struct {
 // subject names the task in events.
 const subject = "slug"
 
-// Run writes the slug into the store and returns it with its tree. A slug over the limit is
+// Run writes the slug into the store and returns it with its members. A slug over the limit is
 // a *TooLargeError, a file that is not what the plan saw a *slug.ChangedError, and two entries
 // that want one path a *plan.ConflictError; in each case nothing is stored.
 func (s *Stage) Run(ctx context.Context, step plan.Archive, in artifact.Tree) (artifact.Slug, error) {
@@ -89,7 +89,7 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 	if err := s.Store.PutRef("slug", step.Key.String(), out); err != nil {
 		return artifact.Slug{}, err
 	}
-	out.Tree = slug.Tree(w.members)
+	out.Members = w.members
 	return out, nil
 }
 

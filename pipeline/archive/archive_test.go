@@ -126,7 +126,7 @@ func TestRun_putsTheSlugIntoTheStoreAndRemembersIt(t *testing.T) {
 	if diff := cmp.Diff(in.Source.Tree, m); diff != "" {
 		t.Errorf("slug (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(in.Source.Tree, got.Tree); diff != "" {
+	if diff := cmp.Diff(in.Source.Tree, slug.Tree(got.Members)); diff != "" {
 		t.Errorf("tree (-want +got):\n%s", diff)
 	}
 	if got.Path != s.Store.Path(got.Digest) || got.PlanKey != key || got.Size == 0 || got.TarSize == 0 {
@@ -137,7 +137,7 @@ func TestRun_putsTheSlugIntoTheStoreAndRemembersIt(t *testing.T) {
 		t.Fatalf("the slug is not remembered: %v", err)
 	}
 	want := got
-	want.Tree = nil
+	want.Members = nil
 	if diff := cmp.Diff(want, kept); diff != "" {
 		t.Errorf("remembered (-want +got):\n%s", diff)
 	}

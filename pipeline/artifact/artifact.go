@@ -92,6 +92,9 @@ type Part struct {
 	// Origin names who asked for the members, for messages: `runtime node`, `step build`,
 	// `files[2]`, `source`.
 	Origin string
+	// Owner is what their bytes belong to: `runtime node`, `step build` or `source`, which inline
+	// files belong to as well.
+	Owner string
 	// Dir is the absolute path of the tree that holds the members' bytes.
 	Dir string
 	// Pack, when not empty, is the absolute path of one file that holds the bytes of all members,
@@ -125,8 +128,9 @@ type Slug struct {
 	TarSize int64 `json:"tar_size"`
 	// PlanKey is the digest of every input that it was made of.
 	PlanKey digest.Digest `json:"plan_key"`
-	// Tree is what it holds below ./app.
-	Tree tree.Manifest `json:"tree,omitempty"`
+	// Members is what it holds below ./app, in its order. It is nil for a slug that was in the
+	// store already.
+	Members []Member `json:"-"`
 }
 
 // Upload is what upload hands to release: a slug that the platform has and that was verified.

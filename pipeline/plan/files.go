@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"iter"
+
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -10,7 +12,7 @@ import (
 func (r Runtime) layout() digest.Digest { return digest.OfJSON(r.key()) }
 
 // NewRecord is what the store keeps of a slug, so that a later plan can say what changes.
-// slug.Tree may be missing; stack is the plan's, and t is what the slug was made of.
+// slug.Members may be missing; stack is the plan's, and t is what the slug was made of.
 func NewRecord(in Inputs, stack string, slug artifact.Slug, t artifact.Tree) Record {
 	r := Record{
 		Key: slug.PlanKey, Size: slug.Size, Stack: stack,
@@ -53,13 +55,41 @@ func NewRecord(in Inputs, stack string, slug artifact.Slug, t artifact.Tree) Rec
 	if len(in.File.Build) > 0 {
 		r.Source = in.prepare().reachable.tree
 	}
-	l := layout(in.File.Files, t, nil)
-	r.Tree, r.Parts = make(tree.Manifest, len(l.members)), make([]int, len(l.members))
-	for i := range l.members {
-		m := &l.members[i]
-		r.Tree[i], r.Parts[i] = m.Entry, parts[l.parts[m.Part]]
+	members := slug.Members
+	if members == nil {
+		members = layout(in.File.Files, t, nil).members
+	}
+	r.Tree, r.Parts = make(tree.Manifest, 0, len(members)), make([]int, 0, len(members))
+	for m := range byPath(members) {
+		r.Tree, r.Parts = append(r.Tree, m.Entry), append(r.Parts, parts[m.Owner])
 	}
 	return r
+}
+
+// byPath yields members that are in the order of the slug, or of their paths, in that of
+// their paths.
+func byPath(members []artifact.Member) iter.Seq[*artifact.Member] {
+	return func(yield func(*artifact.Member) bool) {
+		var layers [][]artifact.Member
+		for start, i := 0, 0; i < len(members); i++ {
+			if i+1 == len(members) || tree.Compare(members[i].Path, members[i+1].Path) > 0 {
+				layers = append(layers, members[start:i+1])
+				start = i + 1
+			}
+		}
+		for {
+			first := -1
+			for i, l := range layers {
+				if len(l) > 0 && (first < 0 || tree.Compare(l[0].Path, layers[first][0].Path) < 0) {
+					first = i
+				}
+			}
+			if first < 0 || !yield(&layers[first][0]) {
+				return
+			}
+			layers[first] = layers[first][1:]
+		}
+	}
 }
 
 // showFiles compares the files of the released slug with those of the next, as far as both

@@ -65,9 +65,7 @@ func partStep(name string) string    { return "step " + name }
 
 // laid is what layout found: the members in the order of their paths, or every fault.
 type laid struct {
-	members []artifact.Member
-	// parts are "runtime node", "step build" or "source". An entry of `files` is none by itself.
-	parts     map[*artifact.Part]string
+	members   []artifact.Member
 	nothing   []*NothingError
 	conflicts []*ConflictError
 }
@@ -98,16 +96,12 @@ func layout(files []config.FileEntry, t artifact.Tree, later []string) laid {
 	}
 	if files == nil {
 		for _, g := range layersOf(t) {
-			runs = append(runs, &run{layer: g, from: &artifact.Part{Origin: g.part, Dir: g.dir}, into: "."})
+			runs = append(runs, &run{layer: g, from: &artifact.Part{Origin: g.owner, Owner: g.owner, Dir: g.dir}, into: "."})
 		}
 	} else {
 		given, nothing := entryRuns(files, t, later)
 		runs = append(runs, given...)
 		l.nothing = append(l.nothing, nothing...)
-	}
-	l.parts = make(map[*artifact.Part]string, len(runs))
-	for _, r := range runs {
-		l.parts[r.from] = r.part
 	}
 	l.members, l.conflicts = merge(runs)
 	return l
@@ -118,17 +112,17 @@ func runtimeRun(r artifact.Runtime) (*run, *NothingError) {
 	if r.BuildOnly || r.Tool != "" {
 		return nil, nil
 	}
-	part := partRuntime(r.Name)
+	owner := partRuntime(r.Name)
 	out := &run{
-		layer: layer{r.Tree, r.Dir, artifact.LayerRuntime, part},
-		from:  &artifact.Part{Origin: part, Dir: r.Dir, Pack: r.Pack}, offsets: r.Offsets, into: cleanInto(r.Into),
+		layer: layer{r.Tree, r.Dir, artifact.LayerRuntime, owner},
+		from:  &artifact.Part{Origin: owner, Owner: owner, Dir: r.Dir, Pack: r.Pack}, offsets: r.Offsets, into: cleanInto(r.Into),
 	}
 	if len(r.Only) == 0 {
 		return out, nil
 	}
 	for _, p := range r.Only {
 		if len(tree.Select(r.Tree, []string{p})) == 0 {
-			return nil, &NothingError{Origin: part, Field: "only", Pattern: p}
+			return nil, &NothingError{Origin: owner, Field: "only", Pattern: p}
 		}
 	}
 	out.picks = picked(r.Tree, tree.Select(r.Tree, r.Only))
@@ -149,8 +143,8 @@ type layer struct {
 	tree tree.Manifest
 	dir  string
 	as   artifact.Layer
-	// part is "runtime node", "step build" or "source".
-	part string
+	// owner is as in artifact.Part.
+	owner string
 }
 
 // entryRuns carries out the entries of `files`. Where a single file goes whose `into` has no
@@ -181,7 +175,7 @@ func entryRuns(files []config.FileEntry, t artifact.Tree, later []string) ([]*ru
 			if l.as == artifact.LayerSource && len(secrets) > 0 {
 				keep = func(p string) bool { return !secrets[p] || slices.Contains(f.IncludeSecrets, p) }
 			}
-			from := &artifact.Part{Origin: origin, Dir: l.dir}
+			from := &artifact.Part{Origin: origin, Owner: l.owner, Dir: l.dir}
 			one, rest := s.choose(l.tree, keep)
 			if one >= 0 {
 				p := l.tree[one].Path
@@ -223,8 +217,8 @@ func inline(f config.FileEntry, origin string) *run {
 	content := []byte(f.Content)
 	e := tree.Entry{Path: cleanInto(f.Into), Kind: tree.File, Exec: f.Mode == "0755", Size: int64(len(content)), Digest: digest.Of(content)}
 	return &run{
-		layer: layer{tree: tree.Manifest{e}, as: artifact.LayerSource, part: partSource},
-		from:  &artifact.Part{Origin: origin, Content: content}, into: ".",
+		layer: layer{tree: tree.Manifest{e}, as: artifact.LayerSource, owner: partSource},
+		from:  &artifact.Part{Origin: origin, Owner: partSource, Content: content}, into: ".",
 	}
 }
 

@@ -51,6 +51,26 @@ func TestRecord_survivesItsBinaryForm(t *testing.T) {
 	})
 }
 
+func TestNewRecord_tellsTheSameOfMembersAsOfTrees(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := anyWorld.Filter(func(w world) bool { return w.in.File != nil }).Draw(t, "world")
+		given := artifact.Tree{
+			Runtimes: []artifact.Runtime{{Name: "r", Into: patterns.Draw(t, "into"), Tree: manifests.Draw(t, "runtime")}},
+			Outputs:  []artifact.Output{{Step: "s", Tree: manifests.Draw(t, "output")}},
+			Source:   w.in.Source,
+		}
+		members, err := plan.Layout(w.in.File.Files, given)
+		if err != nil {
+			return
+		}
+		of, from := plan.NewRecord(w.in, "", artifact.Slug{Members: members}, given), plan.NewRecord(w.in, "", artifact.Slug{}, given)
+		if diff := cmp.Diff(from, of); diff != "" {
+			t.Fatalf("of trees, and of members (-/+):\n%s", diff)
+		}
+	})
+}
+
 // What is read from a disk may be anything.
 func FuzzRecord_UnmarshalBinary(f *testing.F) {
 	in, t := nodeApp().in, artifact.Tree{Source: source("web.js", "lib/a.js")}
