@@ -191,10 +191,10 @@ func (o *output) end() error {
 	return nil
 }
 
-// drop ends a process that nobody reads any more.
+// drop ends a process that nobody reads any more, if it has not ended.
 func (o *output) drop() {
 	o.cancel()
-	_ = o.cmd.Wait() // it was killed
+	_ = o.cmd.Wait() // it was killed, or has been waited for
 }
 
 // listing is what git names.
@@ -217,65 +217,82 @@ const (
 // Git looks for untracked files while its caller looks at the tracked ones: two processes,
 // which see two states when somebody changes git's index meanwhile. Then a third one makes
 // sure that no file fell between them.
-func (l *listing) paths(ctx context.Context, r *repository) iter.Seq2[string, tree.Exec] {
+func (l *listing) paths(ctx context.Context, p *pair) iter.Seq2[string, tree.Exec] {
 	return func(yield func(string, tree.Exec) bool) {
-		stopped := false
-		l.err = l.list(ctx, r, "", func(p string, x tree.Exec) bool {
-			stopped = stopped || !yield(p, x)
-			return !stopped
-		})
+		l.err = l.list(ctx, p, yield)
 	}
 }
 
-func (l *listing) list(ctx context.Context, r *repository, below string, yield func(string, tree.Exec) bool) error {
-	dir := filepath.Join(l.root, filepath.FromSlash(below))
-	before := r.index()
-	others, err := l.git.start(ctx, dir, "ls-files", "-o", "--exclude-standard", "-z")
-	if err != nil {
+// pair is the two git processes that list one repository.
+type pair struct {
+	repository      *repository
+	dir, below      string
+	before          indexState
+	tracked, others *output
+}
+
+func (l *listing) start(ctx context.Context, r *repository, below string) (*pair, error) {
+	p := &pair{repository: r, dir: filepath.Join(l.root, filepath.FromSlash(below)), below: below, before: r.index()}
+	var err error
+	if p.others, err = l.git.start(ctx, p.dir, "ls-files", "-o", "--exclude-standard", "-z"); err != nil {
+		return nil, err
+	}
+	if p.tracked, err = l.git.index(ctx, p.dir); err != nil {
+		p.others.drop()
+		return nil, err
+	}
+	return p, nil
+}
+
+// drop ends what has not ended.
+func (p *pair) drop() {
+	p.tracked.drop()
+	p.others.drop()
+}
+
+func (l *listing) list(ctx context.Context, p *pair, yield func(string, tree.Exec) bool) error {
+	defer p.drop()
+	if more, err := l.tracked(ctx, p, p.tracked, yield); err != nil || !more {
 		return err
 	}
-	if more, err := l.tracked(ctx, dir, below, yield); err != nil || !more {
-		others.drop()
-		return err
-	}
-	for name, ok := others.line(); ok; name, ok = others.line() {
-		if p, foreign := strings.CutSuffix(name, "/"); foreign { // an untracked directory that is a repository
-			l.absent = append(l.absent, tree.Withheld{Path: path.Join(below, p), Rule: "another git repository"})
-		} else if !yield(path.Join(below, name), tree.ByMode) {
-			others.drop()
+	for name, ok := p.others.line(); ok; name, ok = p.others.line() {
+		if dir, foreign := strings.CutSuffix(name, "/"); foreign { // an untracked directory that is a repository
+			l.absent = append(l.absent, tree.Withheld{Path: path.Join(p.below, dir), Rule: "another git repository"})
+		} else if !yield(path.Join(p.below, name), tree.ByMode) {
 			return nil
 		}
 	}
-	if err := others.end(); err != nil {
+	if err := p.others.end(); err != nil || p.before.same(p.repository.index()) {
 		return err
 	}
-	if before.same(r.index()) {
-		return nil
+	again, err := l.git.index(ctx, p.dir)
+	if err != nil {
+		return err
 	}
-	_, err = l.tracked(ctx, dir, below, yield)
+	defer again.drop()
+	_, err = l.tracked(ctx, p, again, yield)
 	return err
 }
 
-// tracked lists git's index, and is not to go on when yield says so.
-func (l *listing) tracked(ctx context.Context, dir, below string, yield func(string, tree.Exec) bool) (more bool, err error) {
-	out, err := l.git.start(ctx, dir, "ls-files", "-c", "-s", "-z")
-	if err != nil {
-		return false, err
-	}
+// index lists git's index.
+func (g *git) index(ctx context.Context, dir string) (*output, error) {
+	return g.start(ctx, dir, "ls-files", "-c", "-s", "-z")
+}
+
+// tracked yields the files of git's index. There is to be no more when yield says so.
+func (l *listing) tracked(ctx context.Context, p *pair, out *output, yield func(string, tree.Exec) bool) (more bool, err error) {
 	for line, ok := out.line(); ok; line, ok = out.line() {
 		stage, name, ok := strings.Cut(line, "\t")
 		if !ok {
-			out.drop()
-			return false, fmt.Errorf("git ls-files in %s: line %q has no path", dir, line)
+			return false, fmt.Errorf("git ls-files in %s: line %q has no path", p.dir, line)
 		}
-		if below != "" {
-			name = below + "/" + name
+		if p.below != "" {
+			name = p.below + "/" + name
 		}
 		exec := tree.NotExecutable
 		switch mode, _, _ := strings.Cut(stage, " "); mode {
 		case modeSubmodule:
-			if err := l.submodule(ctx, name, yield); err != nil {
-				out.drop()
+			if more, err := l.submodule(ctx, name, yield); err != nil || !more {
 				return false, err
 			}
 			continue
@@ -283,29 +300,37 @@ func (l *listing) tracked(ctx context.Context, dir, below string, yield func(str
 			exec = tree.Executable
 		}
 		if !yield(name, exec) {
-			out.drop()
 			return false, nil
 		}
 	}
 	return true, out.end()
 }
 
-func (l *listing) submodule(ctx context.Context, name string, yield func(string, tree.Exec) bool) error {
+func (l *listing) submodule(ctx context.Context, name string, yield func(string, tree.Exec) bool) (more bool, err error) {
 	dir := filepath.Join(l.root, filepath.FromSlash(name))
 	// Without .git of its own git would answer for the repository around it.
-	_, err := os.Lstat(filepath.Join(dir, ".git"))
+	_, err = os.Lstat(filepath.Join(dir, ".git"))
 	if errors.Is(err, fs.ErrNotExist) {
 		l.absent = append(l.absent, tree.Withheld{Path: name, Rule: "submodule: not checked out"})
-		return nil
+		return true, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	r, err := findRepository(dir)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return l.list(ctx, r, name, yield)
+	p, err := l.start(ctx, r, name)
+	if err != nil {
+		return false, err
+	}
+	more = true
+	err = l.list(ctx, p, func(path string, x tree.Exec) bool {
+		more = more && yield(path, x)
+		return more
+	})
+	return more, err
 }
 
 // indexState tells one state of git's index from the next: git replaces the file.

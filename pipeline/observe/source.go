@@ -80,7 +80,7 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 	}
 
 	key := digest.Of([]byte(abs)).String()
-	scan := tree.ScanOptions{Skip: f.skip, Known: known(o.Indexes, key)}
+	scan := tree.ScanOptions{Skip: f.skip}
 	repo, err := findRepository(abs)
 	if err != nil {
 		return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
@@ -91,7 +91,13 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 			return src, nil, facts, faults, fmt.Errorf("read source tree: %s is a git checkout: %w", abs, err)
 		}
 		l := &listing{git: g, root: abs}
-		found, err := tree.ScanPaths(ctx, abs, l.paths(ctx, repo), scan)
+		p, err := l.start(ctx, repo, "")
+		if err != nil {
+			return src, nil, facts, faults, fmt.Errorf("read source tree: %w", err)
+		}
+		defer p.drop()
+		scan.Known = known(o.Indexes, key) // while git is starting
+		found, err := tree.ScanPaths(ctx, abs, l.paths(ctx, p), scan)
 		if l.err != nil {
 			err = l.err
 		}
@@ -107,6 +113,9 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 			src.Tree = found.Manifest
 			return src, f.done(l.absent), facts, faults, nil
 		}
+	}
+	if scan.Known == nil {
+		scan.Known = known(o.Indexes, key)
 	}
 	found, err := tree.ScanIndexed(ctx, abs, scan)
 	if err != nil {

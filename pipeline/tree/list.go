@@ -12,6 +12,8 @@ type lister struct {
 	top  *spot
 	dirs map[string]*listed
 	open []*listed // from the root to the directory of the last path
+	full []*batch  // of directories that were left
+	held int       // names in them
 }
 
 // listed is a directory that the list has named.
@@ -97,16 +99,31 @@ func (l *lister) see(parent, p *listed, name string) error {
 func (l *lister) leave() {
 	last := l.open[len(l.open)-1]
 	l.open = l.open[:len(l.open)-1]
-	if last.now != nil {
-		l.push(last.now)
-		last.now = nil
+	if last.now == nil {
+		return
 	}
+	l.full = append(l.full, last.now)
+	l.held += len(last.now.items)
+	last.now = nil
+	if l.held >= handful {
+		l.flush()
+	}
+}
+
+// handful is how many names the workers are woken for: to wake one takes longer than to look
+// at a few names.
+const handful = 512
+
+func (l *lister) flush() {
+	l.push(l.full...)
+	l.full, l.held = l.full[:0], 0
 }
 
 func (l *lister) end() {
 	for len(l.open) > 0 {
 		l.leave()
 	}
+	l.flush()
 }
 
 // link gives each spot those of its directories.
