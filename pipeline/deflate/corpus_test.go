@@ -3,6 +3,7 @@ package deflate
 import (
 	"encoding/binary"
 	"slices"
+	"sync"
 )
 
 // random is a generator (xorshift64*) whose numbers are the same everywhere and for ever.
@@ -99,7 +100,7 @@ func members(n int) []byte {
 }
 
 // corpus is what the output is known for. It must not change.
-func corpus() map[string][]byte {
+var corpus = sync.OnceValue(func() map[string][]byte {
 	return map[string][]byte{
 		"zeros":   make([]byte, 700_000),
 		"noise":   noise(300_000),
@@ -108,4 +109,10 @@ func corpus() map[string][]byte {
 		"members": members(1500 << 10),
 		"mixed":   slices.Concat(noise(9_000), prose(100_000), make([]byte, 70_000), machine(40_000), noise(140_000), prose(50_000)),
 	}
+})
+
+// Mixture is all of the corpus in a row, for the tests outside.
+func Mixture() []byte {
+	c := corpus()
+	return slices.Concat(c["mixed"], c["members"], c["zeros"], c["noise"], c["machine"], c["prose"])
 }
