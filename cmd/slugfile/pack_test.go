@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slugfile/slugfile/pipeline/pipetest"
 )
@@ -164,5 +165,37 @@ func TestPack_damageIsMendedBeforeItReachesASlug(t *testing.T) {
 				t.Errorf("it was not mended:\n%s", text)
 			}
 		})
+	}
+}
+
+func TestPack_killAtAnyPointLeavesNothingWrong(t *testing.T) {
+	t.Parallel()
+	dir := packProject(t, "", "")
+	whole := newWorld(t)
+	began := time.Now()
+	want, _ := whole.slugOf(t, dir)
+	took := time.Since(began)
+	rounds := 6
+	if long {
+		rounds = 60
+	}
+	w := newWorld(t)
+	rnd := random(t, 11)
+	for range rounds {
+		cmd := w.command(dir, "build")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(rnd.Int64N(int64(took))))
+		_ = cmd.Process.Kill() // it may be over already
+		_ = cmd.Wait()
+		if rnd.IntN(2) == 0 {
+			continue
+		}
+		got, text := w.slugOf(t, dir)
+		if !bytes.Equal(got, want) || strings.Contains(text, "damaged") {
+			t.Errorf("after a kill: %d bytes, of a whole run %d\n%s", len(got), len(want), text)
+		}
+		w = newWorld(t)
 	}
 }

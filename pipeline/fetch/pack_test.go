@@ -31,7 +31,7 @@ func (r *recorder) warnings() (list []string) {
 
 const packDamaged = "its pack was damaged in the store, was removed, and is made again"
 
-// writable opens a stored file to whoever damages it.
+// change opens a stored file to whoever damages it.
 func change(t *testing.T, name string, do func(f *os.File) error) {
 	t.Helper()
 	if err := os.Chmod(name, 0o600); err != nil {
@@ -124,6 +124,34 @@ func TestRun_makesAPackAnewThatIsNotWhole(t *testing.T) {
 				t.Errorf("%d downloads, want 1: the archive is in the store", n)
 			}
 		})
+	}
+}
+
+// A pack is nothing before its manifest is beside it: both appear at once, and who finds one
+// alone makes it again.
+func TestRun_makesAPackAnewThatHasNoManifest(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, 1000)
+	first := b.mustRun(t, b.runtime())[0]
+	beside := filepath.Dir(filepath.Dir(first.Pack))
+	names, err := os.ReadDir(beside)
+	if err != nil || len(names) < 2 {
+		t.Fatal(names, err)
+	}
+	for _, d := range names {
+		if !d.IsDir() {
+			if err := os.Remove(filepath.Join(beside, d.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	change(t, first.Pack, func(f *os.File) error { return f.Truncate(100) })
+	second := b.mustRun(t, b.runtime())[0]
+	if d := cmp.Diff(first, second); d != "" {
+		t.Errorf("-before +after:\n%s", d)
+	}
+	if text := read(t, second, "bin/node"); text != program {
+		t.Errorf("got %q", text)
 	}
 }
 
