@@ -78,7 +78,7 @@ func readFile(path string) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	if fi, err := f.Stat(); err == nil && fi.Mode().IsRegular() {
-		b.Grow(int(min(fi.Size(), 64<<20)) + bytes.MinRead)
+		b.Grow(int(min(fi.Size(), 512<<20)) + bytes.MinRead)
 	}
 	_, err = b.ReadFrom(f)
 	return b.Bytes(), errors.Join(err, f.Close())

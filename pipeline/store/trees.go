@@ -55,9 +55,11 @@ func (s *Store) VerifyTree(ctx context.Context, kind string, key digest.Digest) 
 		return "", nil, false, context.Cause(ctx)
 	}
 	if err == nil && sameTree(m, found.Manifest) {
-		if b, err := found.Index.AppendBinary(nil); err == nil && found.Learnt {
-			// Where it cannot be kept, the next one reads the files again.
-			_ = s.publish(indexPath, func(fresh string) error { return s.writeRaw(fresh, indexName, b) })
+		if found.Learnt {
+			if b, err := found.Index.AppendBinary(nil); err == nil {
+				// Where it cannot be kept, the next one reads the files again.
+				_ = s.publish(indexPath, func(fresh string) error { return s.writeRaw(fresh, indexName, b) })
+			}
 		}
 		return dir, m, true, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
@@ -172,6 +173,11 @@ const indexHead = "tree index 2\n"
 
 // AppendBinary writes what ParseIndex reads.
 func (x *Index) AppendBinary(b []byte) ([]byte, error) {
+	size := len(indexHead) + binary.MaxVarintLen64
+	for i := range x.folders {
+		size += 5*8 + binary.MaxVarintLen64 + len(x.folders[i].records)
+	}
+	b = slices.Grow(b, size)
 	b = binary.AppendUvarint(append(b, indexHead...), uint64(len(x.folders)))
 	for i := range x.folders {
 		f := &x.folders[i]
