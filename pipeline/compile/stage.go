@@ -170,6 +170,9 @@ func (r *run) seen(step plan.Step) ([]artifact.Runtime, error) {
 		if i < 0 {
 			return nil, fmt.Errorf("step %q: the runtime %q was not fetched", step.Name, name)
 		}
+		if r.runtimes[i].Pack != "" {
+			return nil, fmt.Errorf("step %q: the runtime %q was not unpacked", step.Name, name)
+		}
 		list = append(list, r.runtimes[i])
 	}
 	return list, nil
