@@ -51,9 +51,8 @@ func New(members []artifact.Member, o Options) (*Draft, error) {
 
 // Same returns the cached slug that is this very one.
 func (d *Draft) Same() (Cached, bool) {
-	same := func(k digest.Digest, p part) bool { return k == p.key && !k.IsZero() }
 	for _, c := range d.o.Cache {
-		if slices.EqualFunc(d.keys, c.Index.parts, same) {
+		if slices.EqualFunc(d.keys, c.Index.parts, func(k digest.Digest, p part) bool { return k == p.key && !k.IsZero() }) {
 			return c, true
 		}
 	}
