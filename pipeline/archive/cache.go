@@ -129,6 +129,13 @@ func (c *cache) warn(d digest.Digest, why error) {
 	})
 }
 
+func (c *cache) warnNext(why error) {
+	c.sink.Emit(event.Warning{
+		Stage: event.Archive, Subject: subject,
+		Message: fmt.Sprintf("the next run takes longer, for this one is not remembered: %v", why),
+	})
+}
+
 // close closes the files.
 func (c *cache) close() {
 	for _, s := range c.slugs {
@@ -145,7 +152,7 @@ func (c *cache) remember(x *slug.Index) {
 		err = c.store.PutBytes(indexKind, x.Slug.String(), b)
 	}
 	if err != nil {
-		c.warn(x.Slug, err)
+		c.warnNext(err)
 		return
 	}
 	if fi, err := os.Lstat(c.store.Path(x.Slug)); err == nil {
@@ -164,7 +171,7 @@ func (c *cache) first(d digest.Digest) {
 		}
 	}
 	if err := c.store.PutRef(recentKind, recentKey, r); err != nil {
-		c.warn(d, err)
+		c.warnNext(err)
 	}
 }
 

@@ -88,11 +88,17 @@ func save(t testing.TB, name string, b []byte) {
 // project is a tree of about four segments: small files, and one that needs three.
 func project(t testing.TB, random *rand.Rand) string {
 	t.Helper()
+	return projectOf(t, random, 70, 1_300_000)
+}
+
+// projectOf is a tree with so many small files and one of so many bytes.
+func projectOf(t testing.TB, random *rand.Rand, files, long int) string {
+	t.Helper()
 	root := t.TempDir()
-	for i := range 70 {
+	for i := range files {
 		save(t, fmt.Sprintf("%s/lib/%d/f%02d.js", root, i%7, i), text(random, random.IntN(16_000)))
 	}
-	save(t, root+"/lib/3/long.bin", text(random, 1_300_000))
+	save(t, root+"/lib/3/long.bin", text(random, long))
 	save(t, root+"/web.js", text(random, 5000))
 	return root
 }
