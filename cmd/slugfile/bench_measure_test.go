@@ -169,10 +169,10 @@ type contender struct {
 	pipelines [][][]string
 	dir       string
 	env       []string
-	// prepare is done before each run, and is not measured. after gets what the run wrote to
-	// its standard output, and returns the path of the archive that it made, if any.
+	// prepare is done before each run, and is not measured. after gets the path of what the run
+	// wrote to its standard output, and returns that of the archive that it made, if any.
 	prepare func()
-	after   func(output []byte) (archive string)
+	after   func(output string) (archive string)
 	// entries that the archive must have, give or take slack for the root; 0 when there is none
 	entries, slack int
 	// rounds to run; 0 is all
@@ -230,9 +230,7 @@ func (b *bench) once(c *contender, last bool) {
 	var f figures
 	b.must(json.Unmarshal(out, &f))
 	if c.after != nil {
-		text, err := os.ReadFile(output)
-		b.must(err)
-		if archive := c.after(text); archive != "" {
+		if archive := c.after(output); archive != "" {
 			info, err := os.Stat(archive)
 			b.must(err)
 			f.Size = info.Size()
@@ -243,6 +241,14 @@ func (b *bench) once(c *contender, last bool) {
 	}
 	c.runs = append(c.runs, f)
 	b.say("  %-28s %8.3f s  %8.3f s CPU  %6.1f MiB  %11d bytes", c.name, f.Wall, f.CPU, float64(f.Peak)/(1<<20), f.Size)
+}
+
+// read returns what a program said.
+func (b *bench) read(output string) []byte {
+	b.Helper()
+	text, err := os.ReadFile(output)
+	b.must(err)
+	return text
 }
 
 // entriesOf counts the entries of a tar.gz, and so reads all of it and checks its sum; it asks
