@@ -137,6 +137,11 @@ func (d openDir) stat(name string) (stamp, fs.FileMode, error) {
 	if err != nil {
 		return stamp{}, 0, d.fault("lstat", name, err)
 	}
+	s, mode := stampOf(&st)
+	return s, mode, nil
+}
+
+func stampOf(st *unix.Stat_t) (stamp, fs.FileMode) {
 	mode := fs.FileMode(st.Mode & 0o777)
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -155,8 +160,52 @@ func (d openDir) stat(name string) (stamp, fs.FileMode, error) {
 	}
 	return stamp{
 		size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(), ino: st.Ino, dev: uint64(st.Dev), mode: st.Mode, //nolint:unconvert // smaller on some machines
-	}, mode, nil
+	}, mode
 }
+
+// openFile is a file that is read.
+type openFile struct {
+	root *rootDir
+	rel  string
+	fd   int
+}
+
+// openFile opens what Open would.
+func (r *rootDir) openFile(rel string) (openFile, error) {
+	f := openFile{root: r, rel: rel}
+	var err error
+	f.fd, err = again(func() (int, error) {
+		return unix.Openat(r.fd, rel, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	})
+	if err != nil {
+		return f, f.fault("open", err)
+	}
+	return f, nil
+}
+
+func (f openFile) fault(op string, err error) error {
+	return &fs.PathError{Op: op, Path: filepath.Join(f.root.name, f.rel), Err: err}
+}
+
+func (f openFile) stat() (stamp, fs.FileMode, error) {
+	var st unix.Stat_t
+	if _, err := again(func() (int, error) { return 0, unix.Fstat(f.fd, &st) }); err != nil {
+		return stamp{}, 0, f.fault("stat", err)
+	}
+	s, mode := stampOf(&st)
+	return s, mode, nil
+}
+
+// read returns 0 at the end.
+func (f openFile) read(b []byte) (int, error) {
+	n, err := again(func() (int, error) { return unix.Read(f.fd, b) })
+	if err != nil {
+		return 0, f.fault("read", err)
+	}
+	return n, nil
+}
+
+func (f openFile) close() { _ = unix.Close(f.fd) } // it was only read
 
 func (d openDir) readlink(name string) (string, error) {
 	var short [256]byte

@@ -3,6 +3,8 @@
 package tree
 
 import (
+	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -52,9 +54,35 @@ func (d openDir) stat(name string) (stamp, fs.FileMode, error) {
 	if err != nil {
 		return stamp{}, 0, err
 	}
-	s, _ := stampOf(fi) // of a system without stamps no record has one either
-	return s, fi.Mode(), nil
+	return stampOf(fi), fi.Mode(), nil
 }
+
+// openFile is a file that is read.
+type openFile struct{ f *os.File }
+
+func (r *rootDir) openFile(rel string) (openFile, error) {
+	f, err := Open(filepath.Join(r.name, filepath.FromSlash(rel)))
+	return openFile{f}, err
+}
+
+func (f openFile) stat() (stamp, fs.FileMode, error) {
+	fi, err := f.f.Stat()
+	if err != nil {
+		return stamp{}, 0, err
+	}
+	return stampOf(fi), fi.Mode(), nil
+}
+
+// read returns 0 at the end.
+func (f openFile) read(b []byte) (int, error) {
+	n, err := f.f.Read(b)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}
+
+func (f openFile) close() { f.f.Close() }
 
 func (d openDir) readlink(name string) (string, error) {
 	return os.Readlink(filepath.Join(d.name, name))

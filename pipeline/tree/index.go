@@ -45,7 +45,7 @@ type dirStamp struct {
 
 // stamp is what an inode says of a file.
 type stamp struct {
-	size, mtime, ctime int64 // bytes, nanoseconds
+	size, mtime, ctime int64 // bytes, nanoseconds; no ctime where the system has none
 	ino, dev           uint64
 	mode               uint32 // as the system has it, with the type
 }

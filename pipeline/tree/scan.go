@@ -2,15 +2,13 @@ package tree
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
+	"hash"
 	"io/fs"
 	"iter"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -214,7 +212,7 @@ func (s *scan) hash(ctx context.Context, files []unreadFile) (learnt bool, err e
 	var next, gain atomic.Int64
 	for range min(s.hashers, len(files)) {
 		g.Go(func() error {
-			buf := make([]byte, 128<<10)
+			h, buf := digest.New(), make([]byte, 128<<10)
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= len(files) {
@@ -224,17 +222,16 @@ func (s *scan) hash(ctx context.Context, files []unreadFile) (learnt bool, err e
 					return context.Cause(ctx)
 				}
 				f := &files[i]
-				name := filepath.Join(s.root.name, filepath.FromSlash(f.e.Path))
-				seen, atRest, err := hashFile(ctx, name, f.e, buf)
+				seen, atRest, err := s.hashFile(ctx, f.e, h, buf)
 				if err != nil {
 					return err
 				}
 				if seen.mode != order.Uint32(f.body[atMode:]) {
-					return &ChangedError{Path: name} // the executable bit is another file's
+					return &ChangedError{Path: s.name(f.e.Path)} // the executable bit is another file's
 				}
 				putStamp(f.body, &seen)
 				copy(f.body[atDigest:], f.e.Digest[:])
-				if atRest && seen.dev == f.dev && seen.ctime < s.cutoff {
+				if atRest && seen.ctime != 0 && seen.dev == f.dev && seen.ctime < s.cutoff {
 					f.record[0] |= flagStamped
 					gain.Add(openCost + seen.size)
 				}
@@ -250,52 +247,46 @@ func (s *scan) hash(ctx context.Context, files []unreadFile) (learnt bool, err e
 
 // hashFile fills size and digest, and returns the stamp of the file that it read, and whether
 // its inode was at rest meanwhile.
-func hashFile(ctx context.Context, name string, e *Entry, buf []byte) (seen stamp, atRest bool, err error) {
-	f, err := Open(name)
+func (s *scan) hashFile(ctx context.Context, e *Entry, h hash.Hash, buf []byte) (seen stamp, atRest bool, err error) {
+	f, err := s.root.openFile(e.Path)
+	if isGone(err) {
+		return seen, false, &ChangedError{Path: s.name(e.Path)}
+	}
 	if err != nil {
-		if isGone(err) {
-			return seen, false, &ChangedError{Path: name}
+		return seen, false, err
+	}
+	defer f.close()
+	seen, mode, err := f.stat()
+	if err != nil {
+		return seen, false, err
+	}
+	if !mode.IsRegular() {
+		return seen, false, &ChangedError{Path: s.name(e.Path)}
+	}
+	h.Reset()
+	size := int64(0)
+	for n := -1; n != 0 && (n < 0 || size < seen.size); { // an end that was told is not read
+		if ctx.Err() != nil {
+			return seen, false, context.Cause(ctx)
 		}
-		return seen, false, err
+		if n, err = f.read(buf); err != nil {
+			return seen, false, err
+		}
+		h.Write(buf[:n])
+		size += int64(n)
 	}
-	defer f.Close()
-	before, err := f.Stat()
+	after, _, err := f.stat()
 	if err != nil {
 		return seen, false, err
 	}
-	if !before.Mode().IsRegular() {
-		return seen, false, &ChangedError{Path: name}
+	e.Size, e.Digest = size, digest.Sum(h)
+	atRest = seen == after
+	after.ctime = seen.ctime // names and modes may change
+	after.mode = seen.mode
+	if size != seen.size || seen != after {
+		return seen, false, &ChangedError{Path: s.name(e.Path)}
 	}
-	h := sha256.New()
-	n, err := io.CopyBuffer(h, reader{ctx, f}, buf)
-	if err != nil {
-		return seen, false, err
-	}
-	after, err := f.Stat()
-	if err != nil {
-		return seen, false, err
-	}
-	if n != before.Size() || !Same(before, after) {
-		return seen, false, &ChangedError{Path: name}
-	}
-	e.Size, e.Digest = n, digest.Sum(h)
-	seen, ok := stampOf(before)
-	later, _ := stampOf(after)
-	return seen, ok && seen == later, nil
-}
-
-// reader ends a long file when the run ends. It also hides that a file could copy itself,
-// which would not use the buffer.
-type reader struct {
-	ctx context.Context
-	f   *os.File
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if r.ctx.Err() != nil {
-		return 0, context.Cause(r.ctx)
-	}
-	return r.f.Read(p)
+	return seen, atRest, nil
 }
 
 // Same reports whether two looks at one open file saw the same: size, time of the last

@@ -5,13 +5,11 @@ import (
 	"syscall"
 )
 
-// stampOf is the stamp of a file, where the system gives one.
-func stampOf(fi fs.FileInfo) (stamp, bool) {
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok {
-		return stamp{}, false
+// stampOf is the stamp of a file.
+func stampOf(fi fs.FileInfo) stamp {
+	s := stamp{size: fi.Size(), mtime: fi.ModTime().UnixNano()}
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+		s.ctime, s.ino, s.dev, s.mode = st.Ctimespec.Nano(), st.Ino, uint64(st.Dev), uint32(st.Mode)
 	}
-	return stamp{
-		size: st.Size, mtime: st.Mtimespec.Nano(), ctime: st.Ctimespec.Nano(), ino: st.Ino, dev: uint64(st.Dev), mode: uint32(st.Mode),
-	}, true
+	return s
 }
