@@ -40,7 +40,8 @@ type part struct {
 	state []byte
 }
 
-// indexFormat is the first line of an encoded index.
+// indexFormat is the first line of an encoded index. It changes with what stands in an index,
+// and with how the headers of a tar stream look, of which the keys know nothing.
 const indexFormat = "slugfile segments 1\n"
 
 // stateSize is the length of a part's state, as the standard library writes it.

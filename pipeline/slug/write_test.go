@@ -37,7 +37,7 @@ func TestWrite_listing(t *testing.T) {
 }
 
 // When this golden has to change, plan keys must change too: the format version is among
-// the inputs of plan.Key.
+// the inputs of plan.Key. So must the format of an index, or old segments are taken over.
 func TestWrite_bytesStayAsTheyWere(t *testing.T) {
 	t.Parallel()
 	ms := layered(t)
