@@ -198,6 +198,7 @@ func TestScanIndexed_noticesChangesThatHide(t *testing.T) {
 
 func TestScanIndexed_trustsNoFileOfTheLastTick(t *testing.T) {
 	t.Parallel()
+	start := time.Now()
 	root := pipetest.Files(t, map[string]string{"f": "0000", "g": "0"})
 	name := filepath.Join(root, "f")
 	old := time.Now().Add(-time.Hour)
@@ -211,11 +212,13 @@ func TestScanIndexed_trustsNoFileOfTheLastTick(t *testing.T) {
 		if e, _ := s.Manifest.Find("f"); e.Digest != digest.Of([]byte(content)) {
 			t.Fatalf("edit %d was missed", i)
 		}
-		if s.Reused > 0 {
-			t.Fatalf("%d files that had just been made were taken as known", s.Reused)
-		}
-		if n := tree.Sealed(s.Index); n > 0 {
-			t.Fatal("a directory that had just been made need not be listed")
+		if time.Since(start) < 2*time.Second { // else what was not edited may be known
+			if s.Reused > 0 {
+				t.Fatalf("%d files that had just been made were taken as known", s.Reused)
+			}
+			if tree.Sealed(s.Index) > 0 {
+				t.Fatal("a directory that had just been made need not be listed")
+			}
 		}
 		known = s.Index
 	}

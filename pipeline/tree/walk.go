@@ -447,7 +447,8 @@ func (s *scan) attach(at, found *spot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if at.records == nil {
-		*at = *found
+		// Not the path: another batch of the spot may just be using it.
+		at.seal, at.dev, at.records, at.paths, at.subs = found.seal, found.dev, found.records, found.paths, found.subs
 		return
 	}
 	at.merge(found)
