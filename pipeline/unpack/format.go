@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
@@ -87,7 +88,7 @@ func decompress(src io.Reader, kind format) (io.Reader, error) {
 	br := bufio.NewReaderSize(src, 256<<10)
 	switch kind {
 	case formatGzip:
-		return newGunzip(src)
+		return gzip.NewReader(br) // reads every member, as foreign archives may have several
 	case formatBzip2:
 		return bzip2.NewReader(br), nil
 	case formatZstd:
