@@ -126,7 +126,7 @@ func (f *finder) longest(i, best, limit, nice uint32, tries int) (length, dist u
 	v := f.load64(i)
 	cur := f.base + i
 	reach := min(cur-f.start, windowSize)
-	d := uint32(0)
+	var d uint32
 	if f.deep {
 		h3, h4 := hash(v, 3, near3Bits), hash(v, 4, near4Bits)
 		d3, d4 := cur-f.near3[h3], cur-f.near4[h4]

@@ -13,7 +13,7 @@ type tuning struct {
 // and of 5 bytes cost Fast more time than more tries; looking two bytes ahead, or less far the longer
 // the match, gained neither level anything that more tries did not give for less.
 var tunings = [...]tuning{
-	Fast:    {tries: 6, nice: 64},
+	Fast:    {tries: 8, nice: 64},
 	Default: {deep: true, tries: 40, nice: 128},
 }
 
