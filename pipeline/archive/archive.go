@@ -51,22 +51,22 @@ func (s *Stage) Run(ctx context.Context, step plan.Archive, in artifact.Tree) (a
 	}
 	began := time.Now()
 	sink.Emit(event.TaskStarted{Stage: event.Archive, Subject: subject})
-	out, err := s.run(ctx, step, in, sink)
+	out, why, err := s.run(ctx, step, in, sink)
 	if err != nil {
 		sink.Emit(event.TaskFailed{Stage: event.Archive, Subject: subject, Error: err.Error(), Elapsed: time.Since(began)})
 		return artifact.Slug{}, err
 	}
-	sink.Emit(event.TaskFinished{Stage: event.Archive, Subject: subject, Bytes: out.Size, Elapsed: time.Since(began)})
+	sink.Emit(event.TaskFinished{Stage: event.Archive, Subject: subject, Bytes: out.Size, Why: why, Elapsed: time.Since(began)})
 	return out, nil
 }
 
-func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, sink event.Sink) (artifact.Slug, error) {
+func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, sink event.Sink) (out artifact.Slug, why string, err error) {
 	members, err := plan.Layout(step.Files, in)
 	if err != nil {
-		return artifact.Slug{}, err
+		return out, "", err
 	}
 	if err := early(members, step.Limit); err != nil {
-		return artifact.Slug{}, err
+		return out, "", err
 	}
 	warnTwins(members, sink)
 
@@ -76,21 +76,24 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 	}
 	defer earlier.close()
 	w := &writing{stage: s, step: step, members: members, sink: sink, masked: map[string]bool{}}
-	index, tarSize, err := w.write(ctx, earlier)
+	made, err := w.write(ctx, earlier)
 	if err != nil {
-		return artifact.Slug{}, err
+		return out, "", err
 	}
-	out := artifact.Slug{
-		Path:   s.Store.Path(index.Slug),
-		Digest: index.Slug, Size: index.Size,
-		TarSize: tarSize,
+	out = artifact.Slug{
+		Path:   s.Store.Path(made.Digest),
+		Digest: made.Digest, Size: made.Size,
+		TarSize: made.TarSize,
 		PlanKey: step.Key,
 	}
 	if err := s.Store.PutRef("slug", step.Key.String(), out); err != nil {
-		return artifact.Slug{}, err
+		return artifact.Slug{}, "", err
 	}
 	out.Members = w.members
-	return out, nil
+	if len(earlier.slugs) > 0 {
+		why = decimal(made.Fresh) + " of it new"
+	}
+	return out, why, nil
 }
 
 // writing is the way of one slug into the store.
@@ -105,10 +108,10 @@ type writing struct {
 
 // write writes the slug, or finds that it is there. A tree that moves is looked at twice, and
 // earlier slugs that are damaged are left out.
-func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64, error) {
+func (w *writing) write(ctx context.Context, earlier *cache) (slug.Result, error) {
 	ingest, err := w.stage.Store.CreateVouched()
 	if err != nil {
-		return nil, 0, err
+		return slug.Result{}, err
 	}
 	defer ingest.Close()
 	moved, damaged := (*slug.ChangedError)(nil), (*slug.CacheError)(nil)
@@ -125,25 +128,25 @@ func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64
 			Masked: w.tellMasked,
 		})
 		if err != nil {
-			return nil, 0, err
+			return slug.Result{}, err
 		}
 		w.members = draft.Members()
 		if same, ok := draft.Same(); ok && (w.step.Limit <= 0 || same.Index.Size <= w.step.Limit) {
 			tell(0, draft.TarSize())
 			tell(draft.TarSize(), draft.TarSize())
 			earlier.first(same.Index.Slug)
-			return same.Index, draft.TarSize(), nil
+			return slug.Result{Digest: same.Index.Slug, Size: same.Index.Size, TarSize: draft.TarSize(), Index: same.Index}, nil
 		}
 		result, err := draft.Write(ctx, ingest)
 		switch {
 		case err == nil:
 			if _, _, err := ingest.Commit(subject, result.Digest, result.Size); err != nil {
-				return nil, 0, err
+				return slug.Result{}, err
 			}
 			earlier.remember(result.Index)
-			return result.Index, result.TarSize, nil
+			return result, nil
 		case errors.Is(err, slug.ErrLimit):
-			return nil, 0, &TooLargeError{Limit: w.step.Limit, Why: fmt.Sprintf("it reached the limit at %d%% of the files", percent(done, total)), Largest: largest(w.members)}
+			return slug.Result{}, &TooLargeError{Limit: w.step.Limit, Why: fmt.Sprintf("it reached the limit at %d%% of the files", percent(done, total)), Largest: largest(w.members)}
 		case errors.As(err, &damaged):
 			earlier.forget(damaged)
 		case errors.As(err, &moved) && !retried:
@@ -151,17 +154,17 @@ func (w *writing) write(ctx context.Context, earlier *cache) (*slug.Index, int64
 			// changed is not what was planned.
 			retried = true
 			if mended, err := w.mend(ctx, moved.Path); err != nil {
-				return nil, 0, err
+				return slug.Result{}, err
 			} else if !mended {
 				w.sink.Emit(event.Retry{Stage: event.Archive, Subject: subject, Attempt: 1, Error: moved.Error()})
 			}
 		case errors.As(err, &moved):
-			return nil, 0, fmt.Errorf("%w; no slug was made: run slugfile again when nothing writes to it", err)
+			return slug.Result{}, fmt.Errorf("%w; no slug was made: run slugfile again when nothing writes to it", err)
 		default:
-			return nil, 0, err
+			return slug.Result{}, err
 		}
 		if err := ingest.Reset(); err != nil {
-			return nil, 0, err
+			return slug.Result{}, err
 		}
 	}
 }

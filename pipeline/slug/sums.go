@@ -20,6 +20,8 @@ type sums struct {
 	h     hash.Hash
 	parts []part
 	buf   []byte
+	// fresh is how many bytes were compressed just now.
+	fresh int64
 }
 
 func newSums(d *Draft) *sums {
@@ -39,6 +41,7 @@ func (s *sums) run(ctx context.Context, put <-chan piece, free chan<- *job) erro
 			}
 		} else {
 			s.h.Write(p.job.out)
+			s.fresh += p.job.part.size
 			s.add(p.first, p.job.part)
 		}
 		if p.job != nil {
@@ -108,5 +111,5 @@ func (s *sums) result(end [footerLen]byte) Result {
 		x.Size += s.parts[i].size
 		tar += s.parts[i].raw
 	}
-	return Result{Digest: x.Slug, Size: x.Size, TarSize: tar, Index: x}
+	return Result{Digest: x.Slug, Size: x.Size, TarSize: tar, Fresh: s.fresh, Index: x}
 }
