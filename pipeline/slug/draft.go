@@ -94,8 +94,11 @@ func (d *Draft) Write(ctx context.Context, w io.Writer) (Result, error) {
 	workers = min(workers, maxWorkers)
 	g, ctx := errgroup.WithContext(ctx)
 	free := make(chan *job, workers+2)
+	// Buffers that grow leave the smaller ones behind. Only what hardly compresses, which is
+	// seldom, needs more than half of its length.
+	room := d.largest()
 	for range cap(free) {
-		free <- &job{done: make(chan struct{}, 1)}
+		free <- &job{raw: make([]byte, 0, room), out: make([]byte, 0, room/2), done: make(chan struct{}, 1)}
 	}
 	work := make(chan *job, cap(free))
 	queue := make(chan *job, cap(free))
@@ -128,6 +131,18 @@ func (d *Draft) Write(ctx context.Context, w io.Writer) (Result, error) {
 		return Result{}, err
 	}
 	return sums.result(end), nil
+}
+
+// largest is the length of the longest segment that has to be compressed, in bytes of the tar
+// stream.
+func (d *Draft) largest() int64 {
+	var n int64
+	for i := range d.segments {
+		if d.found[i].from == nil {
+			n = max(n, d.segments[i].size)
+		}
+	}
+	return n
 }
 
 // job is a segment that has to be compressed, on its way.
