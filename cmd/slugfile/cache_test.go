@@ -265,6 +265,24 @@ func (r *cacheRig) remembers(t testing.TB, when string) {
 	}
 }
 
+// fresh is the part of a slug that a build says it compressed anew. It is 0 when the slug was
+// there already, for then nothing is told.
+func fresh(out string, size int) float64 {
+	for line := range strings.Lines(out) {
+		var e struct{ Type, Stage, Why string }
+		if json.Unmarshal([]byte(line), &e) != nil || e.Type != "task_finished" || e.Stage != "archive" {
+			continue
+		}
+		var n float64
+		var unit string
+		if _, err := fmt.Sscanf(e.Why, "%f %s of it new", &n, &unit); err != nil {
+			return 1
+		}
+		return n * map[string]float64{"B": 1, "kB": 1e3, "MB": 1e6}[unit] / float64(size)
+	}
+	return 0
+}
+
 // storeMoments are those of a build that show in the store.
 func (r *cacheRig) storeMoments() map[string]func() bool {
 	cache := filepath.Join(r.Env["XDG_CACHE_HOME"], name)
@@ -365,6 +383,9 @@ func TestCache_aKilledBuildLeavesNothingThatMatters(t *testing.T) {
 			}
 			if strings.Contains(said.Out, `"type":"warning"`) {
 				t.Errorf("killed at %s: the next build warns\n%s", what, said.Out)
+			}
+			if part := fresh(said.Out, len(got)); !cold && part > 0.8 {
+				t.Errorf("killed at %s: %.2f of the next slug were compressed anew\n%s", what, part, said.Out)
 			}
 			r.tidy(t)
 		}

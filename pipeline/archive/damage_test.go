@@ -130,10 +130,13 @@ func TestRun_saysWhatIsDamagedAndMakesItRight(t *testing.T) {
 			must(t, b.Store.PutRef("archive", "recent", map[string]any{"slugs": []any{map[string]any{"slug": key}}}))
 		}, 0},
 	} {
+		if raceDetector && len(what)%4 != 0 {
+			continue
+		}
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			changes := []string{"nothing", "early", "late"}
-			if rounds(1) == 1 {
+			if !long {
 				i := len(what) % 3 // any, but the same in every run
 				changes = changes[i : i+1]
 			}
@@ -224,15 +227,9 @@ func TestRun_believedDamageIsNeverReleased(t *testing.T) {
 				must(t, os.RemoveAll(old.Path), os.WriteFile(old.Path, pristine, 0o444))
 			}
 			t.Log(seen)
-			switch change {
-			case "early":
-				if seen["right, warnings 1"] == 0 {
-					t.Error("no damage behind the change is said")
-				}
-			default:
-				if seen["refused"] == 0 {
-					t.Error("no damage is refused")
-				}
+			most := map[string]string{"nothing": "refused", "early": "right, warnings 1", "late": "refused"}[change]
+			if seen[most] == 0 && !raceDetector { // there, too few are looked at
+				t.Errorf("no damage is %s", most)
 			}
 		})
 	}

@@ -28,10 +28,16 @@ import (
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
-// rounds is n, and twenty times that with SLUGFILE_LONG=1.
+// long is set by SLUGFILE_LONG=1: the same cases, many more times.
+var long = os.Getenv("SLUGFILE_LONG") == "1"
+
+// rounds is n, twenty times that for long, and a quarter under the race detector.
 func rounds(n int) int {
-	if os.Getenv("SLUGFILE_LONG") == "1" {
+	switch {
+	case long:
 		return 20 * n
+	case raceDetector:
+		return (n + 3) / 4
 	}
 	return n
 }
@@ -96,8 +102,9 @@ func projectOf(t testing.TB, random *rand.Rand, files, long int) string {
 	t.Helper()
 	root := t.TempDir()
 	for i := range files {
-		save(t, fmt.Sprintf("%s/lib/%d/f%02d.js", root, i%7, i), text(random, random.IntN(16_000)))
+		save(t, fmt.Sprintf("%s/lib/%d/f%02d.js", root, i%7, i), text(random, 100+random.IntN(16_000)))
 	}
+	save(t, root+"/lib/2/empty", nil)
 	save(t, root+"/lib/3/long.bin", text(random, long))
 	save(t, root+"/web.js", text(random, 5000))
 	return root
