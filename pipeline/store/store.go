@@ -47,7 +47,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %q: %w", dir, err)
 	}
-	s := &Store{dir: abs, syncFile: (*os.File).Sync}
+	s := &Store{dir: abs, syncFile: disk.Sync}
 	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
