@@ -50,13 +50,18 @@ type loadOptions struct {
 	Pinned bool
 }
 
+// slugFile is the path of slug.yaml as the user would name it.
+func (a *App) slugFile(f projectFlags) string {
+	if filepath.IsAbs(f.File) {
+		return f.File
+	}
+	return filepath.Join(a.flags.Chdir, f.File)
+}
+
 // load reads slug.yaml and what stands beside it. Faults are a diag.List with all that
 // were found in every file.
 func (a *App) load(ctx context.Context, o loadOptions) (*project, error) {
-	name := filepath.Join(a.flags.Chdir, o.File)
-	if filepath.IsAbs(o.File) {
-		name = o.File
-	}
+	name := a.slugFile(o.projectFlags)
 	p := &project{Shown: filepath.ToSlash(name), Path: a.abs(name)}
 	p.Dir = filepath.Dir(p.Path)
 	p.LockPath = filepath.Join(p.Dir, lockName)

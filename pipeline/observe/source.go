@@ -79,7 +79,7 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 		f.secrets[path.Clean(p)] = true
 	}
 
-	key := digest.Of([]byte(abs)).String()
+	key := indexKey(abs)
 	scan := tree.ScanOptions{Skip: f.skip}
 	repo, err := findRepository(abs)
 	if err != nil {
@@ -129,6 +129,41 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 }
 
 // known is what an earlier run kept, or nil.
+func indexKey(abs string) string { return digest.Of([]byte(abs)).String() }
+
+// ahead is Indexes whose document for one directory is read already, or being read.
+type ahead struct {
+	Indexes
+	key  string
+	done chan struct{}
+	b    []byte
+	ok   bool
+	err  error
+}
+
+// Ahead begins to read what is known of a directory, while slug.yaml is still being looked at.
+func Ahead(from Indexes, dir string) Indexes {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return from
+	}
+	a := &ahead{Indexes: from, key: indexKey(abs), done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		a.b, a.ok, a.err = from.GetBytes(indexKind, a.key)
+	}()
+	return a
+}
+
+// GetBytes hands the document out once, for its reader keeps it.
+func (a *ahead) GetBytes(kind, key string) ([]byte, bool, error) {
+	if kind != indexKind || key != a.key {
+		return a.Indexes.GetBytes(kind, key)
+	}
+	<-a.done
+	return a.b, a.ok, a.err
+}
+
 func known(from Indexes, key string) *tree.Index {
 	if from == nil {
 		return nil
