@@ -265,6 +265,28 @@ func TestFaultSignal_readerThatLeaves(t *testing.T) {
 	r.converges(t, got)
 }
 
+// stopped waits until the whole process stands still: a signal is noticed thread by thread.
+func (p *running) stopped(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(promptly); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := len(threads) == 0
+		for _, name := range threads {
+			text, err := os.ReadFile(name)
+			// pid (name) state …
+			_, state, ok := strings.Cut(string(text), ") ")
+			running = running || err != nil || !ok || !strings.HasPrefix(state, "T")
+		}
+		if !running {
+			return
+		}
+	}
+	t.Fatal("it does not stop")
+}
+
 // TestFaultSignal_stoppedAndContinued: a laptop is closed during the upload, and opened again.
 func TestFaultSignal_stoppedAndContinued(t *testing.T) {
 	t.Parallel()
@@ -277,6 +299,7 @@ func TestFaultSignal_stoppedAndContinued(t *testing.T) {
 	p := r.start(t, applyArgs...)
 	p.until(t, "PUT", g.reached)
 	p.signal(t, syscall.SIGTSTP)
+	p.stopped(t)
 	r.free()
 	time.Sleep(300 * time.Millisecond)
 	select {
