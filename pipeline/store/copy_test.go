@@ -13,11 +13,11 @@ import (
 	"github.com/slugfile/slugfile/pipeline/store"
 )
 
-// noise is a file of n bytes that no two places of have in common.
+// noise is a file of n bytes of which no two places are alike.
 func noise(t testing.TB, n int) (*os.File, []byte) {
 	t.Helper()
 	b := make([]byte, n)
-	rand.NewChaCha8([32]byte{1}).Read(b)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(b) // it never fails
 	name := filepath.Join(t.TempDir(), "noise")
 	if err := os.WriteFile(name, b, 0o600); err != nil {
 		t.Fatal(err)
