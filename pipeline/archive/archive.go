@@ -90,7 +90,7 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 		return artifact.Slug{}, "", err
 	}
 	out.Members = w.members
-	if len(earlier.slugs) > 0 {
+	if made.Fresh < made.Size {
 		why = decimal(made.Fresh) + " of it new"
 	}
 	return out, why, nil

@@ -111,5 +111,5 @@ func (s *sums) result(end [footerLen]byte) Result {
 		x.Size += s.parts[i].size
 		tar += s.parts[i].raw
 	}
-	return Result{Digest: x.Slug, Size: x.Size, TarSize: tar, Fresh: s.fresh, Index: x}
+	return Result{Digest: x.Slug, Size: x.Size, TarSize: tar, Fresh: headerLen + s.fresh + footerLen, Index: x}
 }

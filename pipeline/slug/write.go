@@ -52,8 +52,7 @@ type Result struct {
 	Size   int64
 	// TarSize is of the tar stream inside.
 	TarSize int64
-	// Fresh is how many bytes of Size were compressed for it. The others are those of earlier
-	// slugs.
+	// Fresh is how many bytes of Size were made for it. The others are those of earlier slugs.
 	Fresh int64
 	// Index is for the next slug.
 	Index *Index
