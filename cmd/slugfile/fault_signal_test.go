@@ -296,7 +296,11 @@ func TestFaultSignal_stoppedAndContinued(t *testing.T) {
 		req.Body = &gatedBody{ReadCloser: req.Body, left: 100_000, gate: g}
 		return nil
 	}), g)
-	p := r.start(t, applyArgs...)
+	p := r.prepareStart(t, applyArgs...)
+	// A process whose group has no parent in its session, as under a runner without a terminal, is
+	// not stopped by SIGTSTP.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.begin(t)
 	p.until(t, "PUT", g.reached)
 	p.signal(t, syscall.SIGTSTP)
 	p.stopped(t)
