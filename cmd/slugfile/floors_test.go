@@ -14,10 +14,10 @@ const module = "github.com/slugfile/slugfile/"
 
 // floors is the table of CONTRIBUTING.md: a package imports only lower floors.
 var floors = [][]string{
-	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk"},
+	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk", "pipeline/failpoint"},
 	1: {"pipeline/tree", "pipeline/event", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
 	2: {"pipeline/artifact", "pipeline/unpack", "schema"},
-	3: {"config", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},
+	3: {"config", "pipeline/journal", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},
 	4: {"pipeline/plan", "pipeline/platform/heroku", "pipeline/platform/local"},
 	5: {"pipeline/fetch", "pipeline/compile", "pipeline/archive", "pipeline/upload", "pipeline/release", "pipeline/observe", "schema/gen"},
 	6: {"pipeline", "cmd/slugfile/internal/view"},
@@ -39,7 +39,8 @@ var only = map[string][]string{
 	"github.com/gofrs/flock":                     {"pipeline/store", "pipeline/compile", "pipeline/release", "pipeline/platform/local"},
 	"go.etcd.io/bbolt":                           {"pipeline/platform/local"},
 	"github.com/sebdah/goldie/v2":                {"pipeline/pipetest"},
-	"github.com/oklog/ulid/v2":                   {"pipeline/release"},
+	"github.com/oklog/ulid/v2":                   {"pipeline/journal", "pipeline/release"},
+	"github.com/aymanbagabas/go-udiff":           {"pipeline/observe"},
 	"github.com/heroku/heroku-go/v6":             {},
 	"github.com/rogpeppe/go-internal/testscript": {},
 	"mvdan.cc/sh/v3/syntax":                      {"config", "pipeline/observe"},
