@@ -108,7 +108,7 @@ func (c *applyCmd) show(app *App, p plan.Plan) error {
 	if c.JSON {
 		return view.WriteLine(app.Out, view.Planned{Plan: p})
 	}
-	silent := !p.Changed && c.Verbose == 0 && p.Drift == nil && len(p.Warnings)+len(p.Problems)+len(p.Unpinned) == 0
+	silent := !p.Changed && c.Verbose == 0 && len(p.Drift)+len(p.Warnings)+len(p.Problems)+len(p.Unpinned) == 0
 	if c.Quiet || silent {
 		return nil
 	}

@@ -19,7 +19,7 @@ func Build(in Inputs, seen Observed) Plan {
 	p := Plan{
 		V: Version, Type: "plan",
 		Runtimes: []RuntimeChange{}, Steps: []StepChange{}, Files: []FileChange{}, ProcessTypes: []ProcessChange{},
-		Withheld: append([]tree.Withheld{}, in.Withheld...), Unpinned: []Unpinned{},
+		Drift: []Drift{}, Withheld: append([]tree.Withheld{}, in.Withheld...), Unpinned: []Unpinned{},
 		Warnings: []Warning{}, Problems: []Problem{},
 	}
 	if in.File == nil {
@@ -146,7 +146,9 @@ func (b *builder) target() {
 		p.StackChange = &StackChange{s.Stack.Name, b.stack}
 	}
 	if _, ours := releasedKey(s); !ours {
-		p.Drift = &Drift{p.Current.Version, p.Current.By, p.Current.Age, p.Current.Description}
+		p.Drift = append(p.Drift, Drift{
+			Kind: DriftRelease, Version: p.Current.Version, By: p.Current.By, Age: p.Current.Age, Description: p.Current.Description,
+		})
 	}
 	if n := t.Newest; n != nil && n.Version > p.Current.Version {
 		switch n.Status {
@@ -399,7 +401,7 @@ func (b *builder) open() []string {
 
 func (b *builder) showSlug() {
 	c := &b.p.Slug
-	c.Action, c.Limit = Change, int64(b.in.File.Limits.Slug)
+	c.Action, c.Limit, c.Dirs = Change, int64(b.in.File.Limits.Slug), []DirChange{}
 	if s := b.current(); s != nil {
 		c.Now = s.Size
 		if c.Now == nil && b.released != nil {

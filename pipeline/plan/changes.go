@@ -38,8 +38,12 @@ type Plan struct {
 	// Changed says whether apply has anything to do, and Why says why, in words.
 	Changed bool   `json:"changed"`
 	Why     string `json:"why"`
-	// Key is the digest of every input.
-	Key digest.Digest `json:"key"`
+	// Key is the digest of every input; zero when not all of them are known.
+	Key digest.Digest `json:"key,omitzero"`
+	// Basis is what the plan was made of. A saved plan is stale when any of it has moved.
+	Basis Basis `json:"basis"`
+	// Against is what the plan is compared with when that is not the live release.
+	Against *Against `json:"against,omitempty"`
 	// Current is the live release; nil when there is none.
 	Current     *Current        `json:"current"`
 	StackChange *StackChange    `json:"stack_change,omitempty"`
@@ -47,17 +51,19 @@ type Plan struct {
 	Steps       []StepChange    `json:"steps"`
 	Slug        SlugChange      `json:"slug"`
 	// Files are the files and links of the slug that change, those of runtimes apart. When
-	// FilesKnown is not set they cannot be told, and FilesWhy says why. FilesAfter lists the
-	// steps whose files are told only after they ran.
+	// FilesKnown is not set they cannot be told: FilesWhy says why, and FilesHint what to do.
+	// FilesAfter lists the steps whose files are told only after they ran.
 	FilesKnown   bool            `json:"files_known"`
 	FilesWhy     string          `json:"files_why,omitempty"`
+	FilesHint    string          `json:"files_hint,omitempty"`
 	FilesAfter   []string        `json:"files_after,omitempty"`
 	Files        []FileChange    `json:"files"`
 	ProcessTypes []ProcessChange `json:"process_types"`
 	// Release is nil when there will be none.
 	Release *ReleaseChange `json:"release"`
-	// Drift is set when what runs now was not released by this program.
-	Drift    *Drift          `json:"drift,omitempty"`
+	// Drift is what is different on the platform from what this program left there, or from what
+	// slug.yaml counts on. It is no change: apply does not undo it.
+	Drift    []Drift         `json:"drift"`
 	Withheld []tree.Withheld `json:"withheld"`
 	Unpinned []Unpinned      `json:"unpinned"`
 	Warnings []Warning       `json:"warnings"`
@@ -66,6 +72,45 @@ type Plan struct {
 	Summary  Summary   `json:"summary"`
 	// Work is what the stages are told.
 	Work Work `json:"-"`
+}
+
+// Basis is what a plan was made of, part by part, so that a saved plan that is stale can say
+// what moved. Digests are zero for parts that are not there.
+type Basis struct {
+	// Tool is the version of the program that made the plan.
+	Tool string `json:"tool,omitempty"`
+	// File is of slug.yaml as it counts for the slug: expanded, with defaults, flags included.
+	File digest.Digest `json:"slug_yaml"`
+	Lock digest.Digest `json:"slug_lock,omitzero"`
+	// Source is of the part of the source tree that steps and slug can take.
+	Source digest.Digest `json:"source"`
+	// Tools are the tools of this machine and the archives of the repository, by runtime.
+	Tools map[string]digest.Digest `json:"tools,omitempty"`
+	// Epoch is the mtime of every member of the slug, in seconds since 1970.
+	Epoch int64 `json:"epoch"`
+	// Commit is the git commit of the source tree. It may move.
+	Commit string `json:"commit,omitempty"`
+	// Release is nil when no platform took part, or nothing was released.
+	Release *ReleaseBasis `json:"release,omitempty"`
+}
+
+// ReleaseBasis is the live release that a plan was made against.
+type ReleaseBasis struct {
+	ID      string `json:"id"`
+	Version int    `json:"version"`
+	// Latest is the highest version of any release then.
+	Latest   int    `json:"latest"`
+	SlugID   string `json:"slug_id,omitempty"`
+	Checksum string `json:"checksum,omitempty"`
+}
+
+// Against names what a plan is compared with.
+type Against struct {
+	// Kind is release, revision or plan.
+	Kind  string        `json:"kind"`
+	Name  string        `json:"name"`
+	Stack string        `json:"stack,omitempty"`
+	Key   digest.Digest `json:"key,omitzero"`
 }
 
 // Current is the live release.
@@ -132,8 +177,24 @@ type SlugChange struct {
 	Next *int64 `json:"next"`
 	// KnownAfter names the step, or the stage "archive", after which Next is known.
 	KnownAfter string `json:"known_after,omitempty"`
-	// Limit is 0 when there is none.
-	Limit int64 `json:"limit,omitempty"`
+	// Limit is that of slug.yaml, PlatformLimit that of the platform; 0 when there is none.
+	Limit         int64 `json:"limit,omitempty"`
+	PlatformLimit int64 `json:"platform_limit,omitempty"`
+	// Dirs are the directories at the top of the slug with the sizes of what is in them,
+	// unpacked; "." holds the files at the top. They are sorted by path, and empty when neither
+	// side is known.
+	Dirs []DirChange `json:"dirs"`
+}
+
+// DirChange is one directory at the top of the slug.
+type DirChange struct {
+	Path string `json:"path"`
+	// Now and Next are the sizes of its files, unpacked, in bytes: 0 when there is none of that
+	// name, nil when it is not known.
+	Now  *int64 `json:"now"`
+	Next *int64 `json:"next"`
+	// KnownAfter names the step or the stage after which Next is known.
+	KnownAfter string `json:"known_after,omitempty"`
 }
 
 // FileChange is one file or link of the slug.
@@ -144,6 +205,10 @@ type FileChange struct {
 	What   string      `json:"what,omitempty"`
 	Before *tree.Entry `json:"before,omitempty"`
 	After  *tree.Entry `json:"after,omitempty"`
+	// Diff is the unified diff of a small text file, where one was asked for; when there is
+	// none, NoDiff says why.
+	Diff   string `json:"diff,omitempty"`
+	NoDiff string `json:"no_diff,omitempty"`
 }
 
 // ProcessChange is one process type.
@@ -171,12 +236,34 @@ type ReleaseChange struct {
 	Description  string   `json:"description"`
 }
 
-// Drift is a release that another tool made.
+// The kinds of drift.
+const (
+	// DriftRelease is a live release whose slug another tool made.
+	DriftRelease = "release"
+	// DriftRollback is a live release of an earlier slug of this program.
+	DriftRollback = "rollback"
+	// DriftStack is an app whose stack was set to another one than slug.yaml's.
+	DriftStack = "stack"
+	// DriftConfig are config vars that process types mention and the app lacks.
+	DriftConfig = "config"
+)
+
+// Drift is one thing that is different on the platform. What its Kind has no use for is empty.
 type Drift struct {
-	Version     int    `json:"version"`
+	Kind string `json:"kind"`
+	// Version, By, Age and Description are of the release.
+	Version     int    `json:"version,omitempty"`
 	By          string `json:"by,omitempty"`
-	Age         int64  `json:"age_seconds"`
+	Age         int64  `json:"age_seconds,omitempty"`
 	Description string `json:"description,omitempty"`
+	// To is the version that was rolled back to, 0 when that is not known.
+	To int `json:"to,omitempty"`
+	// Stack is the app's, and Want slug.yaml's.
+	Stack string `json:"stack,omitempty"`
+	Want  string `json:"want,omitempty"`
+	// Missing are the config vars, and Types the process types that mention them.
+	Missing []string `json:"missing,omitempty"`
+	Types   []string `json:"types,omitempty"`
 }
 
 // Unpinned are the tools of this machine that a step calls and nothing pins.

@@ -33,6 +33,8 @@ type Inputs struct {
 	prepared *prepared
 	// Create allows to make an app that is not there. The embedded platform needs no leave.
 	Create bool
+	// Tool is the version of this program, which a saved plan tells.
+	Tool string
 }
 
 // Git is what git says of the source tree. It is zero outside a checkout.
@@ -56,8 +58,12 @@ type Observed struct {
 	Outputs map[digest.Digest]artifact.Output
 	// Slug is the slug in the store that was made for this plan key, if there is one.
 	Slug *artifact.Slug
-	// Released is what the store remembers of the slug that runs now; nil when it was made elsewhere.
-	Released *Record
+	// Released is what is known of the slug that runs now, remembered or read from the platform.
+	// When it is nil, ReleasedWhy says why and ReleasedHint what to do about it.
+	Released                  *Record
+	ReleasedWhy, ReleasedHint string
+	// Against is what the plan is compared with instead of the live release, or nil.
+	Against *Base
 	// Next is what the store remembers of Slug.
 	Next *Record
 	// Unpinned are the tools of this machine that a step calls and no `host:` runtime names, by step.
@@ -90,28 +96,59 @@ type Target struct {
 	Latest int
 	// Newest is the release with the highest version; it need not be the live one.
 	Newest *platform.Release
+	// Recent are the newest releases, newest first, as many as were read.
+	Recent []platform.Release
+	// ConfigNames are the names of the app's config vars, sorted; their values are never kept.
+	// ConfigKnown is not set when they could not be read, or nothing needed them.
+	ConfigNames []string
+	ConfigKnown bool
 	// Now is the time of the observation, in seconds since 1970, from which ages are told.
 	Now int64
 }
 
-// Record is what is remembered of a slug that was made here, so that a later plan can say
-// what changes. It is kept in the store under the slug's digest.
+// The kinds of a Base.
+const (
+	BaseRelease  = "release"
+	BaseRevision = "revision"
+	BaseSaved    = "plan"
+)
+
+// Base is what a plan is compared with: the live release, or what --against names.
+type Base struct {
+	// Kind is BaseRelease, BaseRevision or BaseSaved; Name is what people call it: "v12",
+	// "main (1a2b3c4)", "plan.json".
+	Kind, Name string
+	// Stack, ProcessTypes and Key are as in a slug; Key is zero when it is not known.
+	Stack        string
+	ProcessTypes map[string]string
+	Key          digest.Digest
+	// Checksum is of the compressed slug, zero when there is none or it is not known, and Size
+	// its size in bytes, or nil.
+	Checksum digest.Digest
+	Size     *int64
+	// Record is what it was made of. When it is nil, Why says why and Hint what to do about it.
+	Record    *Record
+	Why, Hint string
+}
+
+// Record is what is known of a slug, so that a plan can say what changes. For one that was made
+// here it is kept in the store under the slug's digest; one that was read from the platform knows
+// Tree only; that of a slug which is not made yet knows what can be told before.
 type Record struct {
-	Key digest.Digest
+	Key digest.Digest `json:"key,omitzero"`
 	// Stack is its name.
-	Stack    string
-	Runtimes []RuntimeRecord
-	Steps    []StepRecord
+	Stack    string          `json:"stack,omitempty"`
+	Runtimes []RuntimeRecord `json:"runtimes,omitempty"`
+	Steps    []StepRecord    `json:"steps,omitempty"`
 	// Tree is what the slug holds below ./app.
-	Tree tree.Manifest
+	Tree tree.Manifest `json:"tree"`
 	// Parts says, for each entry of Tree, where it came from: a runtime counted from 0, then
-	// a step, then, last, the source tree and inline files. A record that does not know it
-	// tells nothing of files.
-	Parts []int
+	// a step, then, last, the source tree and inline files. It is empty when that is not known.
+	Parts []int `json:"parts,omitempty"`
 	// Source is the part of the source tree that steps and slug could take.
-	Source tree.Manifest
-	// Size is in bytes, compressed.
-	Size int64
+	Source tree.Manifest `json:"source"`
+	// Size is in bytes, compressed; 0 when it is not known.
+	Size int64 `json:"size,omitempty"`
 }
 
 // RuntimeRecord is one runtime of a Record.

@@ -73,7 +73,7 @@ func (d *planDrawing) head() {
 	}
 	d.line("%s", about)
 	d.line("")
-	if f := p.Drift; f != nil {
+	for _, f := range p.Drift {
 		by := ""
 		if f.By != "" {
 			by = " by " + Clean(f.By)

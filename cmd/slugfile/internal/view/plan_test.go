@@ -79,7 +79,7 @@ func plans() map[string]plan.Plan {
 	}
 
 	elsewhere := usual
-	elsewhere.Drift = &plan.Drift{Version: 12, By: "ops@example.com", Age: 7300}
+	elsewhere.Drift = []plan.Drift{{Kind: plan.DriftRelease, Version: 12, By: "ops@example.com", Age: 7300}}
 	elsewhere.StackChange = &plan.StackChange{From: "heroku-22", To: "heroku-24"}
 	elsewhere.Runtimes = []plan.RuntimeChange{{Action: plan.Unknown, Name: "node", After: "22.11.0", From: "nodejs.org", Why: "in the store"}, {Action: plan.Remove, Name: "yarn", Before: "1.22", From: "yarnpkg.com"}}
 	elsewhere.Steps = []plan.StepChange{{Action: plan.Remove, Name: "old", State: plan.Removed, Why: "no longer in slug.yaml"}}
