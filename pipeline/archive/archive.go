@@ -18,6 +18,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/store"
@@ -89,6 +90,7 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 	if err := s.Store.PutRef("slug", step.Key.String(), out); err != nil {
 		return artifact.Slug{}, "", err
 	}
+	failpoint.Hit("archive.named")
 	out.Members = w.members
 	if made.Fresh < made.Size {
 		why = decimal(made.Fresh) + " of it new"
@@ -140,9 +142,11 @@ func (w *writing) write(ctx context.Context, earlier *cache) (slug.Result, error
 		result, err := draft.Write(ctx, ingest)
 		switch {
 		case err == nil:
+			failpoint.Hit("archive.written")
 			if _, _, err := ingest.Commit(subject, result.Digest, result.Size); err != nil {
 				return slug.Result{}, err
 			}
+			failpoint.Hit("archive.committed")
 			earlier.remember(result.Index)
 			return result, nil
 		case errors.Is(err, slug.ErrLimit):

@@ -8,6 +8,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/store"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -155,6 +156,7 @@ func (c *cache) remember(x *slug.Index) {
 		c.warnNext(err)
 		return
 	}
+	failpoint.Hit("archive.indexed")
 	if fi, err := os.Lstat(c.store.Path(x.Slug)); err == nil {
 		c.stamps[x.Slug] = stampOf(fi)
 	}
@@ -173,6 +175,7 @@ func (c *cache) first(d digest.Digest) {
 	if err := c.store.PutRef(recentKind, recentKey, r); err != nil {
 		c.warnNext(err)
 	}
+	failpoint.Hit("archive.listed")
 }
 
 // forget drops an earlier slug that turned out not to be what it should.

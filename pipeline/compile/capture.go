@@ -13,6 +13,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -51,6 +52,7 @@ func (r *run) capture(ctx context.Context, p *place, step plan.Step, key digest.
 	if err != nil {
 		return out, fmt.Errorf("step %q: store its outputs: %w", step.Name, err)
 	}
+	failpoint.Hit("compile.captured")
 	return artifact.Output{Step: step.Name, Key: key, Dir: dir, Tree: m}, nil
 }
 

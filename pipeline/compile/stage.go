@@ -18,6 +18,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/sandbox"
 	"github.com/slugfile/slugfile/pipeline/store"
@@ -197,11 +198,13 @@ func (r *run) execute(ctx context.Context, step plan.Step, seen []artifact.Runti
 	if err := r.layOut(ctx, p, step, seen); err != nil {
 		return out, false, fmt.Errorf("step %q: lay out its work tree: %w", step.Name, err)
 	}
+	failpoint.Hit("compile.laid_out")
 	start := time.Now()
 	tail, err := r.carryOut(ctx, p, step, seen)
 	if err != nil {
 		return out, false, err
 	}
+	failpoint.Hit("compile.ran")
 	took := time.Since(start)
 	out, err = r.capture(ctx, p, step, key)
 	var missing *StepError

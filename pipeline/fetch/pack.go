@@ -11,6 +11,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
 	"github.com/slugfile/slugfile/pipeline/unpack"
@@ -62,6 +63,7 @@ func (t *task) pack(ctx context.Context, archive *os.File, r plan.Runtime, out *
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("fetch.packed")
 	if err := t.openPack(dir, m, r, out); err != nil {
 		return fmt.Errorf("%s: %w", t.subject(), err)
 	}

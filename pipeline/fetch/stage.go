@@ -18,6 +18,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/store"
@@ -250,6 +251,7 @@ func (t *task) unpack(ctx context.Context, archive *os.File, r plan.Runtime, out
 	if err != nil {
 		return err
 	}
+	failpoint.Hit("fetch.unpacked")
 	out.Dir, out.Tree = dir, m
 	t.s.remember(dir, r, true)
 	return nil
@@ -301,6 +303,7 @@ func arrive(in *store.Ingest, subject string, want digest.Digest, size int64) (a
 	if a.digest, a.size, err = in.Commit(subject, want, size); err != nil {
 		return a, err
 	}
+	failpoint.Hit("fetch.arrived")
 	a.file, err = in.File()
 	return a, err
 }
@@ -322,6 +325,7 @@ func (t *task) see(address string, d digest.Digest) error {
 	if err := t.s.Store.PutRef(noteKind, lock.SeenKey(t.name, address), note{SHA256: d}); err != nil {
 		return fmt.Errorf("%s: %w", t.subject(), err)
 	}
+	failpoint.Hit("fetch.seen")
 	return nil
 }
 

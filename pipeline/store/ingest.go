@@ -11,6 +11,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/disk"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 )
 
 // Ingest is a file on its way into the store. It is for one goroutine.
@@ -51,6 +52,7 @@ func (s *Store) CreateVouched() (*Ingest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make temporary file: %w", errors.Join(err, l.end()))
 	}
+	failpoint.Hit("store.file.made")
 	return &Ingest{s: s, lease: l, f: f}, nil
 }
 
@@ -156,11 +158,13 @@ func (i *Ingest) Commit(subject string, want digest.Digest, size int64) (digest.
 		}
 		return digest.Digest{}, 0, &digest.MismatchError{Subject: subject, Want: want, Got: got, WantSize: size, GotSize: i.size}
 	}
+	failpoint.Hit("store.file.written")
 	// After an error of fsync the kernel may have dropped the pages and say nothing the second
 	// time, so there is none: the file is given up.
 	if i.err = i.s.syncFile(i.f); i.err != nil {
 		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, i.err)
 	}
+	failpoint.Hit("store.file.synced")
 	if i.err = i.publish(i.s.Path(got)); i.err != nil {
 		return digest.Digest{}, 0, fmt.Errorf("store %s: %w", subject, i.err)
 	}
@@ -213,6 +217,7 @@ func (i *Ingest) publish(path string) error {
 		}
 		return f.Close()
 	}
+	failpoint.Hit("store.file.renamed")
 	return disk.SyncDir(filepath.Dir(path))
 }
 

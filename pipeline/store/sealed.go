@@ -13,6 +13,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/disk"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 )
 
 // seal is the last line of a document: the digest of what stands before it, and the document's
@@ -126,9 +127,11 @@ func (s *Store) publish(path string, write func(fresh string) error) (err error)
 	if err := write(l.path); err != nil {
 		return err
 	}
+	failpoint.Hit("store.document.written")
 	if err := os.Rename(l.path, path); err != nil {
 		return err
 	}
+	failpoint.Hit("store.document.renamed")
 	return disk.SyncDir(filepath.Dir(path))
 }
 

@@ -26,6 +26,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/disk"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 )
 
 // ErrNotFound is wrapped by the error of a read whose bytes are not in the store, or not any
@@ -100,6 +101,7 @@ func (s *Store) mkdirs(dir string) error {
 	}
 	switch err := os.Mkdir(dir, 0o700); {
 	case err == nil:
+		failpoint.Hit("store.dir.made")
 		return disk.SyncDir(filepath.Dir(dir))
 	case errors.Is(err, fs.ErrExist):
 		fi, err := os.Lstat(dir)

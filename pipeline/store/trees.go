@@ -10,6 +10,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/disk"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -108,10 +109,12 @@ func (s *Store) PutTree(kind string, key digest.Digest, fill func(dir string) (t
 	if err := os.Mkdir(l.path, 0o700); err != nil {
 		return "", nil, fmt.Errorf("store %s %s: %w", kind, key.Short(), err)
 	}
+	failpoint.Hit("store.tree.made")
 	fresh := filepath.Join(l.path, "tree")
 	if m, err = fill(fresh); err != nil {
 		return "", nil, err
 	}
+	failpoint.Hit("store.tree.filled")
 	if err := s.publishTree(l.path, at, kind, key, m); err != nil {
 		return "", nil, fmt.Errorf("store %s %s: %w", kind, key.Short(), err)
 	}
@@ -138,6 +141,7 @@ func (s *Store) publishTree(fresh, at, kind string, key digest.Digest, m tree.Ma
 	if err := disk.SyncTree(fresh); err != nil {
 		return err
 	}
+	failpoint.Hit("store.tree.synced")
 	if err := s.mkdirs(filepath.Dir(at)); err != nil {
 		return err
 	}
@@ -157,6 +161,7 @@ func (s *Store) publishTree(fresh, at, kind string, key digest.Digest, m tree.Ma
 			return err
 		}
 	}
+	failpoint.Hit("store.tree.renamed")
 	return disk.SyncDir(filepath.Dir(at))
 }
 
