@@ -216,6 +216,12 @@ type Platform interface {
 	PutBlob(ctx context.Context, to Blob, body io.ReaderAt, size int64, progress func(int64)) error
 	// StatBlob asks the store about a blob that was uploaded.
 	StatBlob(ctx context.Context, from Blob) (BlobInfo, error)
+	// OpenBlob streams a blob that was uploaded, and goes on where the connection broke. It
+	// fails with ErrNotFound or ErrBlobExpired. The caller verifies the bytes.
+	OpenBlob(ctx context.Context, from Blob) (io.ReadCloser, error)
+	// ConfigNames are the names of an app's config vars, sorted. Their values are never kept.
+	// It fails with ErrUnauthorized when the account may not read them.
+	ConfigNames(ctx context.Context, app string) ([]string, error)
 	// CreateRelease is sent at most once by one call. It fails with ErrAmbiguous when the
 	// platform may have acted.
 	CreateRelease(ctx context.Context, app string, in ReleaseCreate) (Release, error)

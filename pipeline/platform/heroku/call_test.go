@@ -50,10 +50,11 @@ func newWorld(t *testing.T) *world {
 // calls are the calls of the API, by the server's name for them.
 func (w *world) calls() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
-		"GET app":      func(ctx context.Context) error { _, err := w.c.App(ctx, "example"); return err },
-		"GET stacks":   func(ctx context.Context) error { _, err := w.c.Stacks(ctx, ""); return err },
-		"GET releases": func(ctx context.Context) error { _, err := w.c.Releases(ctx, "example", 0); return err },
-		"GET slugs":    func(ctx context.Context) error { _, err := w.c.Slug(ctx, "example", w.slug.ID); return err },
+		"GET app":         func(ctx context.Context) error { _, err := w.c.App(ctx, "example"); return err },
+		"GET stacks":      func(ctx context.Context) error { _, err := w.c.Stacks(ctx, ""); return err },
+		"GET releases":    func(ctx context.Context) error { _, err := w.c.Releases(ctx, "example", 0); return err },
+		"GET config-vars": func(ctx context.Context) error { _, err := w.c.ConfigNames(ctx, "example"); return err },
+		"GET slugs":       func(ctx context.Context) error { _, err := w.c.Slug(ctx, "example", w.slug.ID); return err },
 		"POST app": func(ctx context.Context) error {
 			_, err := w.c.CreateApp(ctx, platform.AppCreate{Name: "other"})
 			return err

@@ -46,6 +46,8 @@ func TestClient_conformsAsAPlatform(t *testing.T) {
 	platformtest.Run(t, func(t *testing.T) platformtest.World {
 		s := platformtest.NewServer(t)
 		s.Page(3) // several pages
-		return platformtest.World{Platform: client(s), Slug: archive}
+		return platformtest.World{Platform: client(s), Slug: archive, Configure: func(_ *testing.T, app string, vars map[string]string) {
+			s.Configure(app, vars)
+		}}
 	})
 }

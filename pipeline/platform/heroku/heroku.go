@@ -11,10 +11,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -288,6 +290,26 @@ func (c *Client) Releases(ctx context.Context, app string, limit int) ([]platfor
 	}
 	return all, err
 }
+
+// ConfigNames lists the names of an app's config vars.
+func (c *Client) ConfigNames(ctx context.Context, app string) ([]string, error) {
+	a, err := segment("app", app)
+	if err != nil {
+		return nil, err
+	}
+	vars := map[string]dropped{}
+	if _, err := c.do(ctx, call{op: "list config vars of app " + app, method: "GET", path: "/apps/" + a + "/config-vars", again: always, out: &vars}); err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(vars)), nil
+}
+
+// dropped is a value that is read past: config vars hold passwords, and no error of the decoder
+// may quote one.
+type dropped struct{}
+
+// UnmarshalJSON keeps nothing.
+func (dropped) UnmarshalJSON([]byte) error { return nil }
 
 // CreateRelease releases a slug. It is sent again only while no request can have arrived, or
 // after an answer that refuses it for the moment (429). Any doubt is platform.ErrAmbiguous.

@@ -43,6 +43,9 @@ func TestPlatform_conforms(t *testing.T) {
 				}
 				return pack(t, members...)
 			},
+			Configure: func(t *testing.T, app string, vars map[string]string) {
+				call(t, p, "PATCH", "/apps/"+app+"/config-vars", vars, 200)
+			},
 		}
 	})
 }

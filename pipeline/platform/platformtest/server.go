@@ -75,6 +75,7 @@ type app struct {
 	slugs    map[string]*platform.Slug
 	releases []*platform.Release // by version, from 1
 	phases   map[string]*phaseRun
+	config   map[string]string
 }
 
 type blobs struct {
@@ -153,7 +154,14 @@ func (s *Server) ReleaseElsewhere(name, slug string) platform.Release {
 	return *r
 }
 
-var kinds = regexp.MustCompile(`^/apps/[^/]+/(slugs|releases|available-stacks)`)
+// Configure sets config vars, without the release that a platform makes of it.
+func (s *Server) Configure(name string, vars map[string]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.find(name).config = vars
+}
+
+var kinds = regexp.MustCompile(`^/apps/[^/]+/(slugs|releases|available-stacks|config-vars)`)
 
 func op(r *http.Request) string {
 	kind := "app"
@@ -277,6 +285,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		answer(w, 200, a.App)
 	case key == "GET available-stacks":
 		answer(w, 200, stackList())
+	case key == "GET config-vars":
+		answer(w, 200, a.config)
 	case key == "POST slugs":
 		s.createSlug(w, r, a)
 	case key == "GET slugs" && len(parts) == 4:
@@ -334,7 +344,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 422, "invalid_params", "Name "+in.Name+" is already taken")
 		return
 	}
-	a := &app{slugs: map[string]*platform.Slug{}, phases: map[string]*phaseRun{}}
+	a := &app{slugs: map[string]*platform.Slug{}, phases: map[string]*phaseRun{}, config: map[string]string{}}
 	a.App = platform.App{ID: uuid(), Name: in.Name, Stack: platform.Ref{Name: in.Stack}, Generation: platform.Ref{Name: "cedar"}, WebURL: new("http://127.0.0.1:1/")}
 	a.release("", "Initial release", "you@example.com")
 	a.promote(a.release("", "Enable Logplex", "you@example.com"))

@@ -28,6 +28,8 @@ type World struct {
 	Slug func(t *testing.T, procs map[string]string, files map[string]string) []byte
 	// Stack is a stack that the platform has. Default: heroku-24.
 	Stack string
+	// Configure sets config vars of an app.
+	Configure func(t *testing.T, app string, vars map[string]string)
 	// NoDynos, when set, is the reason why this platform cannot run a release phase here.
 	NoDynos string
 }
@@ -46,6 +48,8 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		{"saysNotFound", notFound},
 		{"keepsWhatASlugWasCreatedWith", slugRoundTrip},
 		{"storesTheBlobThatWasPut", blob},
+		{"givesBackTheBytesThatWerePut", openBlob},
+		{"namesConfigVarsAndNoValues", configNames},
 		{"takesASecondPut", secondPut},
 		{"refusesBytesThatDoNotMatchTheChecksum", wrongChecksum},
 		{"refusesToReleaseASlugThatWasNeverUploaded", neverUploaded},
@@ -262,6 +266,49 @@ func blob(t *testing.T, s *suite) {
 	sum := md5.Sum(b)
 	if tag := strings.Trim(info.ETag, `"`); len(tag) == 32 && tag != hex.EncodeToString(sum[:]) {
 		t.Errorf("ETag %s, want %x", tag, sum)
+	}
+}
+
+func openBlob(t *testing.T, s *suite) {
+	app := s.app(t)
+	b := s.Slug(t, procs, map[string]string{"note": strings.Repeat("some text ", 20_000)})
+	made := s.create(t, app, procs, b)
+	address := func() platform.Blob {
+		got, err := s.Platform.Slug(t.Context(), app.ID, made.ID)
+		if err != nil {
+			t.Fatalf("Slug: %v", err)
+		}
+		return got.Blob
+	}
+	if _, err := s.Platform.OpenBlob(t.Context(), address()); !errors.Is(err, platform.ErrNotFound) {
+		t.Errorf("OpenBlob of a slug that was never uploaded: %v; want ErrNotFound", err)
+	}
+	s.put(t, made, b)
+	r, err := s.Platform.OpenBlob(t.Context(), address())
+	if err != nil {
+		t.Fatalf("OpenBlob: %v", err)
+	}
+	got, err := io.ReadAll(io.LimitReader(r, int64(len(b))+1))
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Fatalf("OpenBlob: %v", err)
+	}
+	if !bytes.Equal(got, b) {
+		t.Errorf("OpenBlob gave %d bytes with the digest %s, want %d with %s", len(got), digest.Of(got).Short(), len(b), digest.Of(b).Short())
+	}
+}
+
+func configNames(t *testing.T, s *suite) {
+	app := s.app(t)
+	if _, err := s.Platform.ConfigNames(t.Context(), "no-such-app"); !errors.Is(err, platform.ErrNotFound) {
+		t.Errorf("ConfigNames of no app: %v; want ErrNotFound", err)
+	}
+	if names, err := s.Platform.ConfigNames(t.Context(), app.ID); err != nil || len(names) != 0 {
+		t.Errorf("ConfigNames of a new app: %q, %v", names, err)
+	}
+	s.Configure(t, app.ID, map[string]string{"B": "canary", "A": "", "C_1": "{\"X\": 1}"})
+	names, err := s.Platform.ConfigNames(t.Context(), app.ID)
+	if err != nil || !slices.Equal(names, []string{"A", "B", "C_1"}) {
+		t.Errorf("ConfigNames: %q, %v; want A, B, C_1", names, err)
 	}
 }
 
