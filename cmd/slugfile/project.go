@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/observe"
+	"github.com/slugfile/slugfile/pipeline/plan"
 )
 
 // The files that stand beside each other in the directory of an app.
@@ -62,38 +64,57 @@ func (a *App) slugFile(f projectFlags) string {
 // were found in every file.
 func (a *App) load(ctx context.Context, o loadOptions) (*project, error) {
 	name := a.slugFile(o.projectFlags)
-	p := &project{Shown: filepath.ToSlash(name), Path: a.abs(name)}
-	p.Dir = filepath.Dir(p.Path)
-	p.LockPath = filepath.Join(p.Dir, lockName)
-	p.LockShown = filepath.ToSlash(filepath.Join(filepath.Dir(name), lockName))
-
-	text, err := readText(p.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	p := newProject(a.abs(name), filepath.ToSlash(name))
+	var err error
+	if p.Git, err = a.git(ctx, p.Dir); err != nil {
+		return nil, err
+	}
+	err = p.load(o, func(name string) ([]byte, error) { return readText(filepath.Join(p.Dir, name)) })
+	if errors.Is(err, errNoFile) {
 		return nil, diag.List{{Pos: diag.Pos{File: p.Shown}, Message: "there is no such file", Hint: missingHint(p)}}
 	}
 	if err != nil {
 		return nil, err
 	}
+	return p, nil
+}
+
+// newProject is one whose files are not read yet. shown is what messages call slug.yaml.
+func newProject(path, shown string) *project {
+	p := &project{Shown: shown, Path: path, Dir: filepath.Dir(path)}
+	p.LockPath = filepath.Join(p.Dir, lockName)
+	p.LockShown = strings.TrimSuffix(shown, filepath.Base(path)) + lockName
+	return p
+}
+
+// errNoFile says that there is no slug.yaml.
+var errNoFile = errors.New("there is no slug.yaml")
+
+// load fills p from its files, which read finds by their names in the directory of slug.yaml.
+func (p *project) load(o loadOptions, read func(name string) ([]byte, error)) error {
+	text, err := read(filepath.Base(p.Path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errNoFile
+	}
+	if err != nil {
+		return err
+	}
 	var faults diag.List
-	lockText, err := readText(p.LockPath)
+	lockText, err := read(lockName)
 	switch {
 	case err == nil:
 		var found diag.List
 		p.Lock, found = lock.Parse(p.LockShown, lockText)
 		faults = append(faults, found...)
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+		return err
 	}
-	procfile, err := readText(filepath.Join(p.Dir, procfileName))
+	procfile, err := read(procfileName)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	hasProcfile := err == nil
-	if p.Git, err = a.git(ctx, p.Dir); err != nil {
-		return nil, err
+		return err
 	}
 	in := config.Source{
-		Path: p.Shown, Text: text, Procfile: procfile, HasProcfile: hasProcfile,
+		Path: p.Shown, Text: text, Procfile: procfile, HasProcfile: err == nil,
 		Vars: o.Var, Git: p.Git, App: o.App, Stack: o.Stack,
 	}
 	// A lock that cannot be read would make every runtime look unpinned.
@@ -104,10 +125,10 @@ func (a *App) load(ctx context.Context, o loadOptions) (*project, error) {
 	faults = append(faults, found...)
 	if err := faults.Err(); err != nil {
 		faults.Sort()
-		return nil, faults
+		return faults
 	}
 	p.File = file
-	return p, nil
+	return nil
 }
 
 // git says what ${git.…} stands for in a directory.
@@ -116,7 +137,11 @@ func (a *App) git(ctx context.Context, dir string) (map[string]string, error) {
 	if err != nil || g.SHA == "" {
 		return nil, err
 	}
-	return map[string]string{"sha": g.SHA, "short": g.SHA[:7], "branch": g.Branch}, nil
+	return gitVars(g), nil
+}
+
+func gitVars(g plan.Git) map[string]string {
+	return map[string]string{"sha": g.SHA, "short": g.SHA[:7], "branch": g.Branch}
 }
 
 // abs puts a path of the command line below the working directory.
