@@ -304,8 +304,8 @@ func (b *bench) node(s stuff, rounds int) []row {
 	)
 }
 
-// gitCases are those of a project that is committed.
-func (b *bench) gitCases(p *sample) (status, build, plan *contender) {
+// commitAll makes a git checkout of the tree.
+func (b *bench) commitAll(p *sample) {
 	b.Helper()
 	for _, args := range [][]string{
 		{"init", "-q"},
@@ -317,6 +317,12 @@ func (b *bench) gitCases(p *sample) (status, build, plan *contender) {
 	}
 	settle()
 	b.command(p.dir, b.tools["git"], "status", "--porcelain")
+}
+
+// gitCases are those of a project that is committed.
+func (b *bench) gitCases(p *sample) (status, build, plan *contender) {
+	b.Helper()
+	b.commitAll(p)
 	p.warm()
 	status = &contender{name: "git status", dir: p.dir, env: p.env("warm"), pipelines: [][][]string{{{"git", "status", "--porcelain"}}}, after: func(output string) string {
 		if text := b.read(output); len(text) > 0 {
