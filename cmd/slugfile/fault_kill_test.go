@@ -165,6 +165,9 @@ func (r *rig) stop(t testing.TB, m moment, s syscall.Signal) result {
 		t.Errorf("after %s it took %s to end", s, took)
 	}
 	r.free()
+	if s == syscall.SIGKILL {
+		r.row.kill(got)
+	}
 	return got
 }
 
@@ -176,6 +179,7 @@ func (r *rig) stop(t testing.TB, m moment, s syscall.Signal) result {
 // Nobody remembers the mark of the first then, so the slug is released twice.
 func TestFaultKill_nextApplyFinishesTheWork(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K1", "SIGKILL at a named moment of a first deploy")
 	each(t, moments(), func(m moment) string { return m.name }, func(t *testing.T, m moment) {
 		r := newRig(t)
 		r.step(t, slowStep)
@@ -189,13 +193,11 @@ func TestFaultKill_nextApplyFinishesTheWork(t *testing.T) {
 		if got.Code != -1 {
 			t.Fatalf("it was not killed: exit code %d\n%s", got.Code, got.Err)
 		}
-		if left := r.leftProcesses(); len(left) > 0 {
-			t.Errorf("the kill left processes: %q", left)
-		}
+		r.leavesNoProcess(t)
 		if n := len(r.releases(t)); n > 1 || (n == 1) != m.released {
 			t.Errorf("%d releases were made before it was killed", n)
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -217,6 +219,7 @@ func (r *rig) bigSource(t testing.TB) {
 // in one world: nothing that a killed run leaves behind stands in the way of the next.
 func TestFaultKill_recoveryMayBeKilledToo(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K4", "SIGKILL at all named moments, one run after the other")
 	r := newRig(t)
 	r.step(t, slowStep)
 	var killed []result
@@ -233,10 +236,8 @@ func TestFaultKill_recoveryMayBeKilledToo(t *testing.T) {
 		}
 		killed = append(killed, r.stop(t, m, syscall.SIGKILL))
 	}
-	if left := r.leftProcesses(); len(left) > 0 {
-		t.Errorf("the kills left processes: %q", left)
-	}
-	r.converges(t, killed...)
+	r.leavesNoProcess(t)
+	r.assertInvariants(t, killed...)
 }
 
 func (r *rig) apps(t testing.TB) []string {
@@ -251,6 +252,7 @@ func (r *rig) apps(t testing.TB) []string {
 // and the platform acts before the next apply looks.
 func TestFaultKill_releaseThatIsCarriedOutAnywayIsFound(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K2", "SIGKILL while POST /releases is in flight, carried out at once")
 	r := newRig(t)
 	g := newGate(t, nil)
 	got := r.stop(t, moment{name: "POST releases", hold: func(testing.TB, *rig, *running) <-chan struct{} {
@@ -262,13 +264,14 @@ func TestFaultKill_releaseThatIsCarriedOutAnywayIsFound(t *testing.T) {
 			t.Fatal("the platform did not act")
 		}
 	}
-	r.converges(t, got)
+	r.assertInvariants(t, got)
 }
 
 // TestFaultKill_duringTheReleasePhase: the release is made, its phase runs, and slugfile is
 // killed. The platform goes on; the next apply, after it, has nothing to do.
 func TestFaultKill_duringTheReleasePhase(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K1", "SIGKILL during the release phase")
 	r := newRig(t)
 	end := r.releasePhase(t)
 	got := r.stop(t, moment{name: "release phase", hold: func(_ testing.TB, _ *rig, p *running) <-chan struct{} {
@@ -279,7 +282,7 @@ func TestFaultKill_duringTheReleasePhase(t *testing.T) {
 	}
 	end()
 	r.settled(t)
-	r.converges(t, got)
+	r.assertInvariants(t, got)
 }
 
 // releasePhase adds a release phase to the app that works until end is called.
@@ -324,14 +327,9 @@ func (r *rig) settled(t testing.TB) {
 // of them with an empty cache, and expects exactly one release for each.
 func TestFaultKill_atRandomTimes(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K2", "SIGKILL at a random time")
 	const worlds = 4
-	kills := 20
-	switch {
-	case long:
-		kills = 200
-	case raceDetector:
-		kills = 8
-	}
+	kills := sized(20, 200, 2000)
 	landed := make([]int, worlds)
 	each(t, []int{0, 1, 2, 3}, func(n int) string { return fmt.Sprint("world ", n) }, func(t *testing.T, world int) {
 		rnd := random(t, world)
@@ -388,7 +386,7 @@ func TestFaultKill_atRandomTimes(t *testing.T) {
 			for end := time.Now().Add(3 * time.Second); r.count(postReleases) > 0 && len(r.releases(t)) == r.base && time.Now().Before(end); {
 				time.Sleep(5 * time.Millisecond)
 			}
-			r.converges(t, got)
+			r.assertInvariants(t, got)
 			if t.Failed() {
 				t.Fatalf("kill %d, after call %d and %s of %s\n%s%s", n, calls, after, whole, got.Out, got.Err)
 			}
@@ -408,6 +406,7 @@ func TestFaultKill_atRandomTimes(t *testing.T) {
 // user asked for.
 func TestFaultKill_filesAppearWholeOrNotAtAll(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K2", "SIGKILL of build -o and lock")
 	r := newRig(t)
 	r.bigSource(t)
 	// In the app's directory: what a kill leaves beside it must not become part of the app.
@@ -455,7 +454,7 @@ func TestFaultKill_filesAppearWholeOrNotAtAll(t *testing.T) {
 	}
 	r.mirror.Heal(toolPath)
 	r.ok(t, r.dir, "lock")
-	r.converges(t)
+	r.assertInvariants(t)
 }
 
 // local makes the rig use the embedded platform in slugfile itself.
@@ -468,16 +467,13 @@ func (r *rig) local() {
 // it, at random times. Each change is one release in the end, and what was released comes back.
 func TestFaultKill_takesTheEmbeddedPlatformAlong(t *testing.T) {
 	t.Parallel()
-	kills := 6
-	if long {
-		kills = 60
-	}
+	inTable(t, "K2", "SIGKILL of apply --local at a random time")
 	r := newRig(t)
 	r.local()
 	args := []string{"apply", "--local", "--json"}
 	before := r.apply(t, r.dir, args...)
 	rnd := random(t, 500)
-	for n := range kills {
+	for n := range sized(6, 20, 60) {
 		r.change(t, fmt.Sprint("change ", n))
 		start := time.Now()
 		p := r.start(t, args...)
@@ -489,9 +485,7 @@ func TestFaultKill_takesTheEmbeddedPlatformAlong(t *testing.T) {
 		killed := p.wait(t, promptly)
 		after := time.Since(start)
 		r.accounts(t, killed)
-		if left := r.leftProcesses(); len(left) > 0 {
-			t.Errorf("processes are left: %q", left)
-		}
+		r.leavesNoProcess(t)
 		a := r.apply(t, r.dir, args...)
 		b := r.apply(t, r.dir, args...)
 		if b.Changed || b.Release != a.Release || a.Release.Version != before.Release.Version+1 || a.WebURL != before.WebURL {
@@ -506,6 +500,7 @@ func TestFaultKill_takesTheEmbeddedPlatformAlong(t *testing.T) {
 // TestFaultKill_endsTheDynosToo kills an apply --local that stays up, and boots again.
 func TestFaultKill_endsTheDynosToo(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K2", "SIGKILL of apply --local --stay")
 	r := newRig(t)
 	r.local()
 	r.addGreeter(t)
@@ -516,9 +511,7 @@ func TestFaultKill_endsTheDynosToo(t *testing.T) {
 	p.until(t, "the release", applied)
 	p.signal(t, syscall.SIGKILL)
 	p.wait(t, promptly)
-	if left := r.leftProcesses(); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
-	}
+	r.leavesNoProcess(t)
 	if a := r.apply(t, r.dir, "apply", "--local", "--json"); a.Changed || a.Release.Version != 3 {
 		t.Errorf("v%d, changed %v", a.Release.Version, a.Changed)
 	}

@@ -26,6 +26,7 @@ func places(size int) []int {
 // come is not asked for again, as long as the server names the file by a strong tag.
 func TestFaultNet_downloadsRecover(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N1", "download cut, reset or stalled at a byte; 503, 429")
 	size := len(newRig(t).archive)
 	type broken struct {
 		name     string
@@ -80,7 +81,7 @@ func TestFaultNet_downloadsRecover(t *testing.T) {
 				t.Errorf("asked for %q with If-Range %q", resumed, q.Header.Get("If-Range"))
 			}
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -88,6 +89,7 @@ func TestFaultNet_downloadsRecover(t *testing.T) {
 // stays, nothing is released, and with the right bytes all is well.
 func TestFaultNet_wrongBytesAreRefused(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N5", "download of other bytes")
 	type wrong struct {
 		name   string
 		faults []pipetest.Fault
@@ -123,13 +125,14 @@ func TestFaultNet_wrongBytesAreRefused(t *testing.T) {
 		}
 		r.mirror.Heal(toolPath)
 		r.mirror.Put(toolPath, r.archive)
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
 // TestFaultNet_uploadsRecover breaks the PUT of the slug, and its answer.
 func TestFaultNet_uploadsRecover(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N1", "upload reset at a byte, answer lost")
 	clean := newRig(t)
 	size := int(clean.apply(t, clean.dir, applyArgs...).Slug.Size)
 	type broken struct {
@@ -163,7 +166,7 @@ func TestFaultNet_uploadsRecover(t *testing.T) {
 		if puts, slugs := r.count(putBlob), r.count(postSlugs); puts != c.times+1 || slugs != 1 {
 			t.Errorf("%d PUTs for %d slugs, want %d for one", puts, slugs, c.times+1)
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -171,6 +174,7 @@ func TestFaultNet_uploadsRecover(t *testing.T) {
 // use, however often it is tried.
 func TestFaultNet_expiredUploadAddressesGiveNewSlugs(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N6", "upload address expired")
 	each(t, []int{1, 2, 3}, func(n int) string { return fmt.Sprint(n, " times") }, func(t *testing.T, n int) {
 		r := newRig(t)
 		r.forget(func(_ *http.Request, got call) *local.Fault {
@@ -190,7 +194,7 @@ func TestFaultNet_expiredUploadAddressesGiveNewSlugs(t *testing.T) {
 		if got.Code != want || r.count(postSlugs) != min(n+1, 3) {
 			t.Errorf("exit code %d after %d slugs, want %d\n%s", got.Code, r.count(postSlugs), want, got.Err)
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -228,6 +232,7 @@ func deployCalls(t *testing.T, first bool) []call {
 // POST /slugs are tried again; for the others the platform is asked what it did.
 func TestFaultNet_everyCallMayFail(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N2", "each call of a deploy fails")
 	type failing struct {
 		first bool
 		call  call
@@ -307,7 +312,7 @@ func TestFaultNet_everyCallMayFail(t *testing.T) {
 		if c.call.What == postReleases && !refused && c.fault.Status == 0 && r.count(postReleases) != 1 {
 			t.Errorf("%d times POST releases, and the first was acted upon", r.count(postReleases))
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -315,6 +320,7 @@ func TestFaultNet_everyCallMayFail(t *testing.T) {
 // own exit code.
 func TestFaultNet_refusalsEndTheRun(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N3", "the platform says no")
 	type refusal struct {
 		name  string
 		call  string
@@ -352,13 +358,14 @@ func TestFaultNet_refusalsEndTheRun(t *testing.T) {
 		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("it took %s to say no", took)
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
 // TestFaultNet_deadPlatformIsNamed: nobody listens where the API should be.
 func TestFaultNet_deadPlatformIsNamed(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N7", "nobody listens at the address")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -375,7 +382,7 @@ func TestFaultNet_deadPlatformIsNamed(t *testing.T) {
 		t.Errorf("exit code %d\n%s", got.Code, got.Err)
 	}
 	r.Env["SLUGFILE_API"] = api
-	r.converges(t, got)
+	r.assertInvariants(t, got)
 }
 
 // TestFaultLate_releasesAreMadeOnce: the platform carries POST /releases out, and nobody hears
@@ -383,6 +390,7 @@ func TestFaultNet_deadPlatformIsNamed(t *testing.T) {
 // looked for, there is one release, and one POST.
 func TestFaultLate_releasesAreMadeOnce(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N10", "the platform acts, and nobody hears of it")
 	type late struct {
 		after, settle time.Duration
 	}
@@ -400,7 +408,7 @@ func TestFaultLate_releasesAreMadeOnce(t *testing.T) {
 		if n := r.count(postReleases); got.Code != exitDone || n != 1 {
 			t.Errorf("exit code %d after %d POSTs\n%s", got.Code, n, got.Err)
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -409,6 +417,7 @@ func TestFaultLate_releasesAreMadeOnce(t *testing.T) {
 // twice, under one mark. It is never a third one, and never another slug.
 func TestFaultLate_beyondTheWindowIsOneReleaseTwice(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N10", "the platform acts after the window")
 	r := newRig(t)
 	r.Env[patienceVariable] = "300ms 30s 30s"
 	const lateness = 1500 * time.Millisecond
@@ -437,6 +446,7 @@ func TestFaultLate_beyondTheWindowIsOneReleaseTwice(t *testing.T) {
 // for the one POST that must not be repeated.
 func TestFaultNet_silentPlatformIsGivenUp(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N4", "a call is never answered")
 	each(t, []string{"GET /apps/*", postSlugs, postReleases}, func(what string) string { return strings.NewReplacer("/", ".", "*", "x").Replace(what) }, func(t *testing.T, what string) {
 		r := newRig(t)
 		r.Env[patienceVariable] = "300ms 1500ms 30s"
@@ -445,7 +455,7 @@ func TestFaultNet_silentPlatformIsGivenUp(t *testing.T) {
 		if got.Code != exitDone {
 			t.Errorf("exit code %d\n%s", got.Code, got.Err)
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -453,6 +463,7 @@ func TestFaultNet_silentPlatformIsGivenUp(t *testing.T) {
 // process has to come up in the end.
 func TestFaultNet_localPlatformRecoversToo(t *testing.T) {
 	t.Parallel()
+	inTable(t, "N2", "faults of apply --local")
 	r := newRig(t)
 	dir := filepath.Join(r.Env["XDG_DATA_HOME"], name, "platform")
 	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {

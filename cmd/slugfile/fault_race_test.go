@@ -20,14 +20,11 @@ import (
 // to do.
 func TestFaultRace_twoAppliesAtOnceMakeOneRelease(t *testing.T) {
 	t.Parallel()
-	rounds := 6
-	if long {
-		rounds = 100
-	}
+	inTable(t, "C1", "two applies at once in one directory")
 	r := newRig(t)
 	r.step(t, packStep)
 	rnd := random(t, 300)
-	for n := range rounds {
+	for n := range sized(6, 20, 500) {
 		r.change(t, fmt.Sprint("change ", n))
 		if rnd.IntN(2) == 0 {
 			r.dropCache(t)
@@ -57,7 +54,7 @@ func (r *rig) oneWins(t testing.TB, results ...result) {
 	if made := len(r.releases(t)) - r.base; made != 1 || released != 1 {
 		t.Errorf("%d releases were made, and %d runs say so\n%s\n%s", made, released, results[0].Err, results[1].Err)
 	}
-	r.converges(t, results...)
+	r.assertInvariants(t, results...)
 }
 
 // TestFaultRace_planBecomesStale holds one apply before each of its calls that change
@@ -65,6 +62,7 @@ func (r *rig) oneWins(t testing.TB, results ...result) {
 // not win: its plan was made against a release that is no longer live.
 func TestFaultRace_planBecomesStale(t *testing.T) {
 	t.Parallel()
+	inTable(t, "C2", "another machine releases before a call of this one")
 	type held struct {
 		at    call
 		other bool // the other apply has another slug
@@ -107,10 +105,10 @@ func TestFaultRace_planBecomesStale(t *testing.T) {
 		}
 		if c.other {
 			r.base++ // theirs; mine follows
-			r.converges(t, result{Code: -1})
+			r.assertInvariants(t, result{Code: -1})
 			return
 		}
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -139,6 +137,7 @@ func (r *rig) copied(t testing.TB) string {
 // holder that is killed leaves nothing that has to be removed by hand.
 func TestFaultRace_lockWaitsAndGivesUp(t *testing.T) {
 	t.Parallel()
+	inTable(t, "C1", "--lock-timeout, and a holder that is killed")
 	r := newRig(t)
 	g := newGate(t, &local.Fault{Status: http.StatusServiceUnavailable})
 	r.hold(at(call{postSlugs, 1}, func(*http.Request) *local.Fault { return g.pass() }), g)
@@ -156,13 +155,14 @@ func TestFaultRace_lockWaitsAndGivesUp(t *testing.T) {
 	first.signal(t, syscall.SIGKILL)
 	killed := first.wait(t, promptly)
 	r.free()
-	r.converges(t, killed)
+	r.assertInvariants(t, killed)
 }
 
 // TestFaultRace_differentChangesAreReleasedInTurn starts two applies of two different slugs of one app
 // at once on one machine: each is released, one after the other.
 func TestFaultRace_differentChangesAreReleasedInTurn(t *testing.T) {
 	t.Parallel()
+	inTable(t, "C1", "two applies of two slugs on one machine")
 	r := newRig(t)
 	r.apply(t, r.dir, applyArgs...)
 	other := r.copied(t)
@@ -186,10 +186,8 @@ func TestFaultRace_differentChangesAreReleasedInTurn(t *testing.T) {
 // runtime and a step: none of them is disturbed.
 func TestFaultRace_manyFillOneStore(t *testing.T) {
 	t.Parallel()
-	builders := 6
-	if long {
-		builders = 32
-	}
+	inTable(t, "C3", "builds that share one store")
+	builders := sized(6, 12, 32)
 	r := newRig(t)
 	r.step(t, "sleep 0.1\n"+packStep)
 	var all []*running
@@ -215,21 +213,18 @@ func TestFaultRace_manyFillOneStore(t *testing.T) {
 	if sums = slices.Compact(sums); len(sums) != 1 || !strings.HasPrefix(sums[0], "SHA256:") {
 		t.Errorf("the builds made %q", sums)
 	}
-	r.converges(t)
+	r.assertInvariants(t)
 }
 
 // TestFaultRace_localAppliesWaitForEachOther: without a platform that runs, each apply --local
 // starts one in itself, and the directory is for one of them at a time.
 func TestFaultRace_localAppliesWaitForEachOther(t *testing.T) {
 	t.Parallel()
-	rounds := 3
-	if long {
-		rounds = 30
-	}
+	inTable(t, "C1", "two applies and a plan with --local")
 	r := newRig(t)
 	r.local()
 	args := []string{"apply", "--local", "--json"}
-	for n := range rounds {
+	for n := range sized(3, 6, 30) {
 		r.change(t, fmt.Sprint("change ", n))
 		runs := []*running{r.start(t, args...), r.start(t, args...), r.start(t, "plan", "--local", "--json")}
 		changed := 0

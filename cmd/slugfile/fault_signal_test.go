@@ -67,6 +67,7 @@ func stages() []moment {
 // five seconds with the code of the signal, nothing of it stays, and the next apply finishes.
 func TestFaultSignal_endsEveryStage(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K6", "INT, TERM, HUP in each stage, the platform silent")
 	each(t, stages(), func(m moment) string { return m.name }, func(t *testing.T, m moment) {
 		r := newRig(t)
 		r.step(t, slowStep)
@@ -89,9 +90,7 @@ func TestFaultSignal_endsEveryStage(t *testing.T) {
 			if got.Code != code {
 				t.Errorf("%s: exit code %d, want %d\n%s", s, got.Code, code, got.Err)
 			}
-			if left := r.leftProcesses(); len(left) > 0 {
-				t.Errorf("%s left processes: %q", s, left)
-			}
+			r.leavesNoProcess(t)
 			if strings.Contains(got.Err, "context canceled") {
 				t.Errorf("%s: the error speaks of contexts:\n%s", s, got.Err)
 			}
@@ -100,7 +99,7 @@ func TestFaultSignal_endsEveryStage(t *testing.T) {
 				t.Fatalf("%s: %d releases were made", s, n)
 			}
 		}
-		r.converges(t, stopped...)
+		r.assertInvariants(t, stopped...)
 	})
 }
 
@@ -118,6 +117,7 @@ func replaceStep(t testing.TB, r *rig, s syscall.Signal) {
 // when the phase has ended well there is nothing left to do.
 func TestFaultSignal_duringTheReleasePhase(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K6", "INT, TERM, HUP during the release phase")
 	each(t, slices.Collect(maps.Keys(signals)), syscall.Signal.String, func(t *testing.T, s syscall.Signal) {
 		r := newRig(t)
 		end := r.releasePhase(t)
@@ -132,7 +132,7 @@ func TestFaultSignal_duringTheReleasePhase(t *testing.T) {
 		}
 		end()
 		r.settled(t)
-		r.converges(t, got)
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -140,6 +140,7 @@ func TestFaultSignal_duringTheReleasePhase(t *testing.T) {
 // release a signal comes. It takes one more look before it ends.
 func TestFaultSignal_afterALostAnswerSaysWhatWasReleased(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K6", "INT while a lost release is looked for")
 	r := newRig(t)
 	got := r.stop(t, moment{name: "search", hold: func(_ testing.TB, r *rig, p *running) <-chan struct{} {
 		r.forget(at(call{postReleases, 1}, func(*http.Request) *local.Fault {
@@ -154,13 +155,14 @@ func TestFaultSignal_afterALostAnswerSaysWhatWasReleased(t *testing.T) {
 	if got.Code == exitInterrupted && !strings.Contains(got.Err, "v3") {
 		t.Errorf("it does not say that v3 was released:\n%s", got.Err)
 	}
-	r.converges(t, got)
+	r.assertInvariants(t, got)
 }
 
 // TestFaultSignal_secondOneEndsAtOnce: a step that ignores every signal, and a user who
 // presses Ctrl-C twice.
 func TestFaultSignal_secondOneEndsAtOnce(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K6", "INT twice, and a step that ignores signals")
 	r := newRig(t)
 	r.step(t, "trap '' INT TERM HUP\n"+slowStep)
 	p := r.prepareStart(t, applyArgs...)
@@ -175,20 +177,19 @@ func TestFaultSignal_secondOneEndsAtOnce(t *testing.T) {
 	if took := time.Since(start); got.Code != exitInterrupted || took > promptly {
 		t.Errorf("exit code %d after %s", got.Code, took)
 	}
-	if left := r.leftProcesses(); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
-	}
+	r.leavesNoProcess(t)
 	// It may have ended before it could say why: that is what the second one is for.
 	if n := len(r.releases(t)); n != 0 {
 		t.Errorf("%d releases were made", n)
 	}
-	r.converges(t)
+	r.assertInvariants(t)
 }
 
 // TestFaultSignal_localPlatformStopsItsDynos interrupts apply --local while it waits for a web
 // process that never listens and ignores SIGTERM, and while it stays up.
 func TestFaultSignal_localPlatformStopsItsDynos(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K6", "INT, TERM, HUP of apply --local")
 	type ending struct {
 		stay   bool
 		signal syscall.Signal
@@ -226,9 +227,7 @@ func TestFaultSignal_localPlatformStopsItsDynos(t *testing.T) {
 		if took := time.Since(start); got.Code != want || took > promptly {
 			t.Errorf("exit code %d after %s, want %d\n%s", got.Code, took, want, got.Err)
 		}
-		if left := r.leftProcesses(); len(left) > 0 {
-			t.Errorf("processes are left: %q", left)
-		}
+		r.leavesNoProcess(t)
 	})
 }
 
@@ -236,6 +235,7 @@ func TestFaultSignal_localPlatformStopsItsDynos(t *testing.T) {
 // middle of the upload. Whatever becomes of slugfile then, the next apply converges.
 func TestFaultSignal_readerThatLeaves(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K6", "the reader of standard output leaves")
 	r := newRig(t)
 	g := newGate(t, nil)
 	r.hold(at(call{putBlob, 1}, func(*http.Request) *local.Fault { return g.pass() }), g)
@@ -258,11 +258,9 @@ func TestFaultSignal_readerThatLeaves(t *testing.T) {
 	if got.Code == exitDone {
 		t.Error("it says that all went well, and nobody could hear the result")
 	}
-	if left := r.leftProcesses(); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
-	}
+	r.leavesNoProcess(t)
 	got.Code = -1 // nothing can be asked of what it said
-	r.converges(t, got)
+	r.assertInvariants(t, got)
 }
 
 // stopped waits until the whole process stands still: a signal is noticed thread by thread.
@@ -290,6 +288,7 @@ func (p *running) stopped(t *testing.T) {
 // TestFaultSignal_stoppedAndContinued: a laptop is closed during the upload, and opened again.
 func TestFaultSignal_stoppedAndContinued(t *testing.T) {
 	t.Parallel()
+	inTable(t, "K6", "TSTP, then CONT")
 	r := newRig(t)
 	g := newGate(t, nil)
 	r.hold(at(call{putBlob, 1}, func(req *http.Request) *local.Fault {
@@ -316,5 +315,5 @@ func TestFaultSignal_stoppedAndContinued(t *testing.T) {
 	if got.Code != exitDone {
 		t.Errorf("exit code %d\n%s", got.Code, got.Err)
 	}
-	r.converges(t, got)
+	r.assertInvariants(t, got)
 }

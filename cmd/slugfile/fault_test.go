@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,14 +27,47 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/platform/heroku"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
+	"github.com/slugfile/slugfile/pipeline/store"
+	"github.com/slugfile/slugfile/pipeline/tree"
+	"github.com/slugfile/slugfile/pipeline/unpack"
 )
 
-// long is set by SLUGFILE_FAULTS=long: the same faults, many more times.
-var long = os.Getenv("SLUGFILE_FAULTS") == "long"
+// faultSize is how many of the cases are tried: short (every named one, and a tenth of the random
+// ones), gate, or long. SLUGFILE_FAULTS sets it.
+var faultSize = func() string {
+	set := os.Getenv("SLUGFILE_FAULTS")
+	switch {
+	case set == "long" || os.Getenv("SLUGFILE_LONG") == "1":
+		return "long"
+	case set == "gate" || set == "short":
+		return set
+	case set != "":
+		panic("SLUGFILE_FAULTS is " + set + ": it must be short, gate or long")
+	}
+	return "short"
+}()
+
+// long asks for many more cases than a change needs.
+var long = faultSize == "long"
+
+// sized chooses a number of cases. The race detector makes each several times slower.
+func sized(short, gate, most int) int {
+	switch {
+	case long:
+		return most
+	case faultSize == "gate":
+		return gate
+	case raceDetector:
+		return (short + 1) / 2
+	}
+	return short
+}
 
 // seed is that of every random choice of a run. SLUGFILE_SEED takes one back.
 var seed = sync.OnceValue(func() uint64 {
@@ -69,6 +103,8 @@ type rig struct {
 	secrets map[string]string
 	// base is how many releases with a slug there were before the apply that is looked at.
 	base int
+	// row is where the test counts what it does.
+	row *faultRow
 
 	mu     sync.Mutex
 	calls  []string
@@ -110,7 +146,9 @@ var toolArchive = sync.OnceValue(func() map[string]string {
 // not exist on the platform yet.
 func newRig(t testing.TB, mirror ...pipetest.MirrorOption) *rig {
 	t.Helper()
-	r := &rig{world: newWorld(t), dir: t.TempDir(), archive: pipetest.TarGz(t, toolArchive()), secrets: map[string]string{}}
+	r := &rig{world: newWorld(t), dir: t.TempDir(), archive: pipetest.TarGz(t, toolArchive()), secrets: map[string]string{}, row: rowOf(t)}
+	r.Env["TMPDIR"] = t.TempDir()
+	r.Env[patienceVariable] = window.String() + " 30s 30s"
 	r.mirror = pipetest.Mirror(t, map[string][]byte{toolPath: r.archive}, mirror...)
 	r.Env["SLUGFILE_MIRRORS"] = "https://dist.example.com/=" + r.mirror.URL + "/"
 	p, err := local.Open(t.TempDir(), local.Options{Listen: "127.0.0.1:0", Fault: r.fault, StopGrace: time.Second, RateLimit: -1})
@@ -131,6 +169,7 @@ func newRig(t testing.TB, mirror ...pipetest.MirrorOption) *rig {
 	r.Env["SLUGFILE_API"], r.Env["HEROKU_API_KEY"] = p.URL(), p.Token().Reveal()
 	r.secrets["token"] = p.Token().Reveal()
 	r.secrets["query"] = "canary-query-" + p.Token().Reveal()[:12]
+	r.Env["BUILD_TOKEN"] = r.canary("passed value")
 	app := map[string]string{
 		"slug.yaml": `app: faulty
 stack: heroku-24
@@ -149,6 +188,10 @@ process_types:
 	}
 	return r
 }
+
+// window is the minute that a release is looked for, scaled down: the platform of these tests
+// acts within it, unless a test is about one that does not.
+const window = 2 * time.Second
 
 // inspector is the User-Agent of the test's own look at the platform, which is neither
 // counted nor meddled with.
@@ -385,11 +428,19 @@ func (r *rig) releases(t testing.TB) []platform.Release {
 // documented are the exit codes of the contract, with -1 for a run that was killed.
 var documented = []int{-1, exitDone, exitFailed, exitStale, exitFile, exitUnauthorized, exitMismatch, exitRateLimited, exitUsage, exitHangup, exitInterrupted, exitTerminated}
 
-// converges holds what must be true after any fault (I1 to I5 of the fault matrix): the run
-// that met the fault made one release or none, and left no process behind; the next one ends
-// with exactly one; the one after it changes nothing; the store is sound; what is live is what
-// was built; and no secret is shown or kept anywhere.
-func (r *rig) converges(t testing.TB, faulty ...result) applied {
+// assertInvariants holds the five invariants of the fault matrix after runs that met a fault,
+// all of them about the same change. It applies twice more.
+//
+//	I1  The change is released once: by the faulty runs or by the next apply, and if that finds
+//	    it live, not at all.
+//	I2  The store is sound: files hash to their names, trees are whole, and no leftover stays. No
+//	    journal grows.
+//	I3  What is live is what was built, to the byte; one more apply changes nothing.
+//	I4  No secret is shown, kept or released, and nothing is changed outside the program's own
+//	    directories.
+//	I5  Each run ends in time, with a documented exit code, a last word that helps, and without
+//	    leaving a process behind.
+func (r *rig) assertInvariants(t testing.TB, faulty ...result) applied {
 	t.Helper()
 	r.forget(nil)
 	for _, f := range faulty {
@@ -397,57 +448,62 @@ func (r *rig) converges(t testing.TB, faulty ...result) applied {
 	}
 	made := len(r.releases(t)) - r.base
 	if made < 0 || made > 1 || made == 0 && len(faulty) == 1 && faulty[0].Code == exitDone {
-		t.Errorf("the faulty run made %d releases; exit code %d", made, faulty[0].Code)
+		t.Errorf("I1: the faulty run made %d releases; exit code %d", made, faulty[0].Code)
 	}
 	source := snapshot(t, r.dir)
 
-	again := r.run(t, r.dir, applyArgs...)
+	again := r.start(t, applyArgs...).wait(t, timely)
 	r.accounts(t, again)
 	if again.Code != exitDone {
-		t.Fatalf("the next apply: exit code %d\n%s%s", again.Code, again.Out, again.Err)
+		t.Fatalf("I1: the next apply: exit code %d\n%s%s", again.Code, again.Out, again.Err)
 	}
 	if made = len(r.releases(t)) - r.base; made != 1 {
-		t.Errorf("after the next apply there are %d new releases, not one", made)
+		t.Errorf("I1: after the next apply there are %d new releases, not one", made)
 	}
-	r.base += max(made, 1)
 
 	r.forget(nil)
 	done := r.apply(t, r.dir, applyArgs...)
 	if done.Changed {
-		t.Error("one more apply says that it changed something")
+		t.Error("I3: one more apply says that it changed something")
 	}
 	if n := r.count(postReleases) + r.count(postSlugs) + r.count("POST /apps"); n != 0 {
-		t.Errorf("one more apply sent %d POSTs", n)
+		t.Errorf("I3: one more apply sent %d POSTs", n)
 	}
 	r.live(t, done)
 	r.sound(t)
 	r.keepsSecrets(t)
 	if d := cmp.Diff(source, snapshot(t, r.dir)); d != "" {
-		t.Errorf("the app's directory was changed (-before +after):\n%s", d)
+		t.Errorf("I4: the app's directory was changed (-before +after):\n%s", d)
 	}
-	if left := r.leftProcesses(); len(left) > 0 {
-		t.Errorf("processes are left: %q", left)
+	r.leavesNoProcess(t)
+	// The platform may have been slow with a request of a run that is gone.
+	if last := len(r.releases(t)) - r.base; last != made {
+		t.Errorf("I1: a release came late: %d new ones, not %d", last, made)
 	}
+	r.row.holds("I1")
+	r.row.add(func(f *faultRow) {
+		f.runs += max(1, len(faulty))
+		f.changes++
+		f.releases += made
+	})
+	r.base += max(made, 1)
 	return done
 }
+
+// timely is how long a run may take on a machine that is busy with others, and may have to wait
+// for a lost release before it goes on.
+const timely = time.Minute
 
 // accounts looks at one run by itself: its exit code, its last word, and its secrets.
 func (r *rig) accounts(t testing.TB, f result) {
 	t.Helper()
 	if !slices.Contains(documented, f.Code) {
-		t.Errorf("exit code %d is not a documented one\n%s", f.Code, f.Err)
+		t.Errorf("I5: exit code %d is not a documented one\n%s", f.Code, f.Err)
 	}
-	for name, secret := range r.secrets {
-		if strings.Contains(f.Out+f.Err, secret) {
-			t.Errorf("the %s is shown:\n%s%s", name, f.Out, f.Err)
-		}
-	}
-	if signature.MatchString(f.Out + f.Err) {
-		t.Errorf("a signed address is shown:\n%s%s", f.Out, f.Err)
-	}
+	r.hides(t, "I4: a run", f.Out+f.Err)
 	for _, mess := range []string{"panic:", "goroutine ", "WARNING: DATA RACE"} {
 		if strings.Contains(f.Err, mess) {
-			t.Errorf("slugfile fell over:\n%s", f.Err)
+			t.Errorf("I5: slugfile fell over:\n%s", f.Err)
 		}
 	}
 	if f.Code <= 0 {
@@ -459,10 +515,10 @@ func (r *rig) accounts(t testing.TB, f result) {
 		ExitCode            int `json:"exit_code"`
 	}
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || last.Type != "error" || last.Message == "" || last.ExitCode != f.Code {
-		t.Errorf("exit code %d, and the last line does not say why (%v): %s\n%s", f.Code, err, lines[len(lines)-1], f.Err)
+		t.Errorf("I5: exit code %d, and the last line does not say why (%v): %s\n%s", f.Code, err, lines[len(lines)-1], f.Err)
 	}
 	if !strings.Contains(f.Err, name+": ") || !strings.Contains(f.Err, "hint: ") && last.Hint == "" {
-		t.Errorf("exit code %d, and it is not told what went wrong and what to do:\n%s", f.Code, f.Err)
+		t.Errorf("I5: exit code %d, and it is not told what went wrong and what to do:\n%s", f.Code, f.Err)
 	}
 }
 
@@ -479,7 +535,7 @@ func (r *rig) live(t testing.TB, a applied) {
 		}
 	}
 	if current == nil {
-		t.Error("no release is live")
+		t.Error("I3: no release is live")
 		return
 	}
 	slug, err := r.client.Slug(context.Background(), "faulty", current.Slug.ID)
@@ -504,11 +560,25 @@ func (r *rig) live(t testing.TB, a applied) {
 	}
 	got := fmt.Sprintf("SHA256:%x", hash(blob))
 	if slug.Checksum == nil || got != *slug.Checksum || got != a.Slug.Checksum || a.Release.Version != current.Version {
-		t.Errorf("v%d is live with the bytes %s; apply says v%d with %s, the platform %v", current.Version, got, a.Release.Version, a.Slug.Checksum, slug.Checksum)
+		t.Errorf("I3: v%d is live with the bytes %s; apply says v%d with %s, the platform %v", current.Version, got, a.Release.Version, a.Slug.Checksum, slug.Checksum)
 	}
+	r.row.holds("I3")
+	z, err := gzip.NewReader(bytes.NewReader(blob))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.hides(t, "I4: the released slug", string(files))
 }
 
-// sound checks the store: every file hashes to its name, and no leftover stays.
+// maxJournal is how large the journal of an app may be after a run that ended well.
+const maxJournal = 64 << 10
+
+// sound checks what is kept on this machine: every file hashes to its name, every tree is
+// whole, and no leftover stays.
 func (r *rig) sound(t testing.TB) {
 	t.Helper()
 	cache := filepath.Join(r.Env["XDG_CACHE_HOME"], name)
@@ -521,7 +591,7 @@ func (r *rig) sound(t testing.TB) {
 			return err
 		}
 		if got := fmt.Sprintf("%x", hash(b)); got != d.Name() {
-			t.Errorf("the store holds %s under the name %s", got, d.Name())
+			t.Errorf("I2: the store holds %s under the name %s", got, d.Name())
 		}
 		return nil
 	})
@@ -533,8 +603,81 @@ func (r *rig) sound(t testing.TB) {
 		t.Error(err)
 	}
 	for _, e := range left {
-		t.Errorf("a leftover stays in the store: %s", e.Name())
+		t.Errorf("I2: a leftover stays in the store: %s", e.Name())
 	}
+	st, err := store.Open(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trees, err := filepath.Glob(filepath.Join(cache, "trees", "*", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range trees {
+		kind := filepath.Base(filepath.Dir(filepath.Dir(dir)))
+		key, err := digest.Parse(filepath.Base(dir))
+		if err != nil {
+			t.Errorf("I2: the store has a tree %s: %v", dir, err)
+			continue
+		}
+		if err := wholeTree(t.Context(), st, kind, key); err != nil {
+			t.Errorf("I2: the stored tree %s %s is not whole: %v", kind, key.Short(), err)
+		}
+	}
+	err = filepath.WalkDir(r.Env["HOME"], func(p string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		if disk.IsTemp(d.Name()) {
+			t.Errorf("I2: a leftover stays: %s", p)
+		}
+		if info, err := d.Info(); err == nil && strings.HasPrefix(d.Name(), "journal") && info.Size() > maxJournal {
+			t.Errorf("I2: %s has %d bytes", p, info.Size())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	r.row.holds("I2")
+}
+
+// wholeTree reads a stored tree. One of the kind pack is a single file that holds what its
+// manifest lists.
+func wholeTree(ctx context.Context, st *store.Store, kind string, key digest.Digest) error {
+	if kind != "pack" {
+		_, _, ok, err := st.VerifyTree(ctx, kind, key)
+		if err == nil && !ok {
+			err = store.ErrNotFound
+		}
+		return err
+	}
+	dir, m, ok, err := st.Tree(kind, key)
+	if err != nil || !ok {
+		return errors.Join(err, store.ErrNotFound)
+	}
+	f, err := os.Open(filepath.Join(dir, "pack"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	offsets, err := unpack.Offsets(f, m)
+	if err != nil {
+		return err
+	}
+	for i, e := range m {
+		if e.Kind != tree.File {
+			continue
+		}
+		h := digest.New()
+		if _, err := io.Copy(h, io.NewSectionReader(f, offsets[i], e.Size)); err != nil {
+			return err
+		}
+		if got := digest.Sum(h); got != e.Digest {
+			return fmt.Errorf("%s has the digest %s, not %s", e.Path, got, e.Digest)
+		}
+	}
+	return nil
 }
 
 // keepsSecrets looks for secrets in all that slugfile has written.
@@ -543,30 +686,14 @@ func (r *rig) keepsSecrets(t testing.TB) {
 	home := r.Env["HOME"]
 	for _, e := range entries(t, home) {
 		if !slices.Contains([]string{"cache", "state", "data"}, e) {
-			t.Errorf("something was written beside cache, state and data: %s", e)
+			t.Errorf("I4: something was written beside cache, state and data: %s", e)
 		}
 	}
-	err := filepath.WalkDir(home, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		b, err := os.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		for name, secret := range r.secrets {
-			if bytes.Contains(b, []byte(secret)) {
-				t.Errorf("the %s is kept in %s", name, p)
-			}
-		}
-		if signature.Match(b) {
-			t.Errorf("a signed address is kept in %s", p)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
+	for _, e := range entries(t, r.Env["TMPDIR"]) {
+		t.Errorf("I4: something was left in TMPDIR: %s", e)
 	}
+	searched(t, home, func(path string, text []byte) { r.hides(t, "I4: "+path, string(text)) })
+	r.row.holds("I4")
 }
 
 func entries(t testing.TB, dir string) []string {
@@ -615,19 +742,33 @@ func (r *rig) leftProcesses() []string {
 	}
 }
 
+// leavesNoProcess waits for all processes of this world to end.
+func (r *rig) leavesNoProcess(t testing.TB) {
+	t.Helper()
+	if left := r.leftProcesses(); len(left) > 0 {
+		t.Errorf("I5: processes are left: %q", left)
+	}
+	r.row.holds("I5")
+}
+
 // step adds a build step that writes what it can see to out.
 func (r *rig) step(t testing.TB, run string) {
 	t.Helper()
+	passed := ""
+	if strings.Contains(run, "$BUILD_TOKEN") {
+		passed = "\n    pass_env: [BUILD_TOKEN]"
+	}
 	replace(t, filepath.Join(r.dir, "slug.yaml"), "process_types:", `build:
   - name: pack
     run: |
       `+strings.ReplaceAll(run, "\n", "\n      ")+`
-    outputs: [out]
+    outputs: [out]`+passed+`
 process_types:`)
 }
 
 // packStep uses the runtime and the source.
-const packStep = `mkdir out
+const packStep = `echo "packed with $BUILD_TOKEN"
+mkdir out
 tool pack > out/said
 cp main.txt out/main`
 
@@ -642,7 +783,7 @@ func (r *rig) change(t testing.TB, text string) {
 func each[C any](t *testing.T, cases []C, name func(C) string, f func(*testing.T, C)) {
 	t.Helper()
 	const atOnce = 10
-	if raceDetector && !long {
+	if raceDetector && faultSize == "short" {
 		cases = sampled(cases)
 	}
 	next := make(chan C)

@@ -35,7 +35,12 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		program()
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := closeFaultTable(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
 }
 
 // patienceVariable scales down what would make a test wait for a minute. It holds three

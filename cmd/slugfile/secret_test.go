@@ -92,7 +92,7 @@ printf '%s' "${NPM_TOKEN:0:9}"; sleep 0.2; printf '%s\n' "${NPM_TOKEN:9}"
 echo "https://user:$NPM_TOKEN@host/?q=$NPM_TOKEN"
 cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\0' '\n' || true
 `+packStep)
-	replace(t, filepath.Join(r.dir, "slug.yaml"), "    outputs: [out]", "    outputs: [out]\n    pass_env: [NPM_TOKEN, DEPLOY_KEY]")
+	replace(t, filepath.Join(r.dir, "slug.yaml"), "pass_env: [", "pass_env: [NPM_TOKEN, DEPLOY_KEY, ")
 
 	good := readFile(t, filepath.Join(r.dir, "slug.yaml"))
 	redirected := r.canary("redirect")
