@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline"
 	"github.com/slugfile/slugfile/pipeline/archive"
+	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/compile"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
@@ -23,6 +25,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/release"
 	"github.com/slugfile/slugfile/pipeline/store"
+	"github.com/slugfile/slugfile/pipeline/tree"
 	"github.com/slugfile/slugfile/pipeline/upload"
 )
 
@@ -82,7 +85,22 @@ func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*
 
 // inputs reads the source tree and puts together what a plan is made of.
 func (a *App) inputs(ctx context.Context, p *project, outputs []string, known observe.Indexes) (plan.Inputs, error) {
-	in := plan.Inputs{File: p.File, Lock: p.Lock, Epoch: plan.DefaultEpoch, OS: runtime.GOOS, Arch: runtime.GOARCH}
+	in, err := a.given(p)
+	if err != nil {
+		return in, err
+	}
+	o := a.sourceOptions(p, outputs, known)
+	source, withheld, git, faults, err := observe.Source(ctx, p.Dir, o)
+	if err != nil {
+		return in, err
+	}
+	in.Git = git
+	return in, complete(&in, source, withheld, faults)
+}
+
+// given is what a plan is made of, apart from the source tree.
+func (a *App) given(p *project) (plan.Inputs, error) {
+	in := plan.Inputs{File: p.File, Lock: p.Lock, Epoch: plan.DefaultEpoch, OS: runtime.GOOS, Arch: runtime.GOARCH, Tool: a.Version}
 	if text := a.Env["SOURCE_DATE_EPOCH"]; text != "" {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < 0 {
@@ -90,6 +108,11 @@ func (a *App) inputs(ctx context.Context, p *project, outputs []string, known ob
 		}
 		in.Epoch = n
 	}
+	return in, nil
+}
+
+// sourceOptions say what of the directory of slug.yaml is no part of the source tree.
+func (a *App) sourceOptions(p *project, outputs []string, known observe.Indexes) observe.SourceOptions {
 	o := observe.SourceOptions{Env: a.Env, Indexes: known, Exclude: []string{filepath.Base(p.Path), lockName}}
 	for _, step := range p.File.Build {
 		o.Outputs = append(o.Outputs, step.Outputs...)
@@ -113,16 +136,17 @@ func (a *App) inputs(ctx context.Context, p *project, outputs []string, known ob
 	for _, f := range p.File.Files {
 		o.IncludeSecrets = append(o.IncludeSecrets, f.IncludeSecrets...)
 	}
-	var err error
-	source, withheld, git, faults, err := observe.Source(ctx, p.Dir, o)
-	if err != nil {
-		return in, err
-	}
-	in.Source, in.Withheld, in.Git = source, withheld, git
-	in = plan.Prepare(in)
-	faults = append(faults, plan.Check(in)...)
+	return o
+}
+
+// complete adds the source tree, and checks slug.yaml against it. faults are those that were
+// found on the way.
+func complete(in *plan.Inputs, source artifact.Source, withheld []tree.Withheld, faults diag.List) error {
+	in.Source, in.Withheld = source, withheld
+	*in = plan.Prepare(*in)
+	faults = append(faults, plan.Check(*in)...)
 	faults.Sort()
-	return in, faults.Err()
+	return faults.Err()
 }
 
 // hidePassed keeps the values that pass_env hands to steps out of everything that is written.
