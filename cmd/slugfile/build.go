@@ -23,7 +23,7 @@ type buildCmd struct {
 func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 	var outputs []string
 	if c.Output != "" {
-		if err := canBeWritten(c.Output, app.abs(c.Output)); err != nil {
+		if err := canBeWritten("--output", "slugfile build", c.Output, app.abs(c.Output)); err != nil {
 			return err
 		}
 		outputs = append(outputs, c.Output)
@@ -62,19 +62,19 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 }
 
 // canBeWritten finds out before the work what would spoil its end. shown is how the user
-// named the file.
-func canBeWritten(shown, path string) error {
+// named the file that a flag of a command names.
+func canBeWritten(flag, command, shown, path string) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return &usageError{msg: fmt.Sprintf("--output %s: there is something that is no regular file; name a file, such as slug.tgz", shown), command: "slugfile build"}
+		return &usageError{msg: fmt.Sprintf("%s %s: there is something that is no regular file; name a file that does not exist", flag, shown), command: command}
 	}
 	dir := filepath.Dir(path)
 	switch info, err := os.Stat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		return &usageError{msg: fmt.Sprintf("--output %s: the directory %s does not exist; make it first", shown, dir), command: "slugfile build"}
+		return &usageError{msg: fmt.Sprintf("%s %s: the directory %s does not exist; make it first", flag, shown, dir), command: command}
 	case err != nil:
-		return fmt.Errorf("--output %s: %w", shown, unwrapOpen(err))
+		return fmt.Errorf("%s %s: %w", flag, shown, unwrapOpen(err))
 	case !info.IsDir():
-		return &usageError{msg: fmt.Sprintf("--output %s: %s is no directory", shown, dir), command: "slugfile build"}
+		return &usageError{msg: fmt.Sprintf("%s %s: %s is no directory", flag, shown, dir), command: command}
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/upload"
 )
 
-// buildFlagsShared are the flags of every command that makes a plan.
+// planningFlags are the flags of every command that makes a plan.
 type planningFlags struct {
 	projectFlags
 	appFlag
@@ -55,6 +55,11 @@ type session struct {
 	name string
 }
 
+// loading is how the project of a plan is read.
+func (f planningFlags) loading() loadOptions {
+	return loadOptions{projectFlags: f.projectFlags, App: f.App, Stack: f.Stack, Pinned: true}
+}
+
 // open reads the project and its source tree. outputs are files that this run writes; when
 // they lie in the source tree they are no part of it.
 func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*session, error) {
@@ -71,7 +76,7 @@ func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*
 	if storeErr == nil {
 		known = observe.Ahead(st, filepath.Dir(app.abs(app.slugFile(f.projectFlags))))
 	}
-	s.project, err = app.load(ctx, loadOptions{projectFlags: f.projectFlags, App: f.App, Stack: f.Stack, Pinned: true})
+	s.project, err = app.load(ctx, f.loading())
 	if err = firstError(err, storeErr); err != nil {
 		return nil, err
 	}
