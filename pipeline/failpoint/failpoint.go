@@ -5,3 +5,6 @@
 // tag failpoint has points; in every other, Hit is empty and costs nothing. It never decides
 // anything, and no room behaves differently because of it.
 package failpoint
+
+// ExitCode is that of a program that the action exit has ended. It is none of the program's own.
+const ExitCode = 79

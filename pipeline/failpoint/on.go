@@ -15,9 +15,6 @@ import (
 // Enabled says whether this program has points.
 const Enabled = true
 
-// ExitCode is that of a program that the action exit has ended. It is none of the program's own.
-const ExitCode = 79
-
 // armed are the points at which something happens. It is written before anything runs.
 var armed = map[string][]*trap{}
 
