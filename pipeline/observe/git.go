@@ -207,8 +207,12 @@ type listing struct {
 
 const (
 	modeExec      = "100755"
+	modeLink      = "120000"
 	modeSubmodule = "160000"
 )
+
+// submoduleAbsent is the rule by which a submodule is no part of the source tree.
+const submoduleAbsent = "submodule: not checked out"
 
 // paths are what `git ls-files -co --exclude-standard` lists, and the same in each submodule
 // that is checked out: git names a submodule as one path, and its content is what lies on
@@ -311,7 +315,7 @@ func (l *listing) submodule(ctx context.Context, name string, yield func(string,
 	// Without .git of its own git would answer for the repository around it.
 	_, err = os.Lstat(filepath.Join(dir, ".git"))
 	if errors.Is(err, fs.ErrNotExist) {
-		l.absent = append(l.absent, tree.Withheld{Path: name, Rule: "submodule: not checked out"})
+		l.absent = append(l.absent, tree.Withheld{Path: name, Rule: submoduleAbsent})
 		return true, nil
 	}
 	if err != nil {

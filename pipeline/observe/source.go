@@ -65,20 +65,8 @@ func Source(ctx context.Context, dir string, o SourceOptions) (artifact.Source, 
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return src, nil, facts, nil, fmt.Errorf("read source tree: %w", err)
 	}
-	ignore, faults := tree.ParseIgnore(ignoreFile, text)
-	f := &filter{root: abs, ignore: ignore, secrets: map[string]bool{}}
-	for _, p := range slices.Concat(o.Exclude, o.Outputs) {
-		f.exclude = append(f.exclude, path.Clean(p))
-	}
-	for _, p := range o.Outputs {
-		if strings.ContainsAny(p, `*?[{\`) {
-			f.globs = append(f.globs, path.Clean(p))
-		}
-	}
-	for _, p := range o.IncludeSecrets {
-		f.secrets[path.Clean(p)] = true
-	}
-
+	f, faults := newFilter(o, text)
+	f.read = func(rel string) ([]byte, error) { return readSmall(filepath.Join(abs, filepath.FromSlash(rel))) }
 	key := indexKey(abs)
 	scan := tree.ScanOptions{Skip: f.skip}
 	repo, err := findRepository(abs)
@@ -191,7 +179,8 @@ func remember(in Indexes, key string, found tree.Scanned) {
 
 // filter decides what of the listing is part of the app, and remembers what was withheld.
 type filter struct {
-	root    string
+	// read is for files whose content tells whether they are secret.
+	read    func(rel string) ([]byte, error)
 	exclude []string // with all below them
 	globs   []string
 	ignore  tree.Ignore
@@ -199,6 +188,23 @@ type filter struct {
 
 	mu       sync.Mutex
 	withheld []tree.Withheld
+}
+
+func newFilter(o SourceOptions, ignore []byte) (*filter, diag.List) {
+	rules, faults := tree.ParseIgnore(ignoreFile, ignore)
+	f := &filter{ignore: rules, secrets: map[string]bool{}}
+	for _, p := range slices.Concat(o.Exclude, o.Outputs) {
+		f.exclude = append(f.exclude, path.Clean(p))
+	}
+	for _, p := range o.Outputs {
+		if strings.ContainsAny(p, `*?[{\`) {
+			f.globs = append(f.globs, path.Clean(p))
+		}
+	}
+	for _, p := range o.IncludeSecrets {
+		f.secrets[path.Clean(p)] = true
+	}
+	return f, faults
 }
 
 // skip is called for every path of the tree, from several goroutines.
@@ -224,7 +230,7 @@ func (f *filter) skip(rel string, isDir bool) bool {
 	if isDir {
 		ask += "/"
 	}
-	rule, denied := tree.Denied(ask, func() ([]byte, error) { return readSmall(filepath.Join(f.root, filepath.FromSlash(rel))) })
+	rule, denied := tree.Denied(ask, func() ([]byte, error) { return f.read(rel) })
 	if denied && !f.asked(rel, isDir) {
 		f.withhold(rel, rule)
 		return true
@@ -261,9 +267,11 @@ func (f *filter) done(more []tree.Withheld) []tree.Withheld {
 	return slices.CompactFunc(all, func(a, b tree.Withheld) bool { return a.Path == b.Path })
 }
 
+// largestSecret is more than any text with a key in it has.
+const largestSecret = 1 << 20
+
 // readSmall reads a file that is text with a key or a password if it is what its name says.
 func readSmall(name string) ([]byte, error) {
-	const most = 1 << 20
 	fi, err := os.Lstat(name)
 	if err != nil {
 		return nil, err
@@ -271,8 +279,8 @@ func readSmall(name string) ([]byte, error) {
 	if !fi.Mode().IsRegular() {
 		return nil, nil // a link has no content of its own
 	}
-	if fi.Size() > most {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, most)
+	if fi.Size() > largestSecret {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, largestSecret)
 	}
 	return os.ReadFile(name)
 }

@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/store"
@@ -25,6 +27,17 @@ import (
 // slug.lock promises is a *digest.MismatchError. The store, which may be nil, remembers the
 // digests of files that did not change.
 func Tools(ctx context.Context, in *plan.Inputs, pathEnv string, s *store.Store) (tools, archives map[string]plan.Tool, err error) {
+	return files(ctx, in, in.File.Runtimes, pathEnv, s)
+}
+
+// hostTools are the tools alone.
+func hostTools(ctx context.Context, in *plan.Inputs, pathEnv string, s *store.Store) (map[string]plan.Tool, error) {
+	hosts := slices.DeleteFunc(slices.Clone(in.File.Runtimes), func(r config.Runtime) bool { return r.Host == "" })
+	tools, _, err := files(ctx, in, hosts, pathEnv, s)
+	return tools, err
+}
+
+func files(ctx context.Context, in *plan.Inputs, runtimes config.Runtimes, pathEnv string, s *store.Store) (tools, archives map[string]plan.Tool, err error) {
 	tools, archives = map[string]plan.Tool{}, map[string]plan.Tool{}
 	type found struct {
 		into map[string]plan.Tool
@@ -32,7 +45,7 @@ func Tools(ctx context.Context, in *plan.Inputs, pathEnv string, s *store.Store)
 		tool plan.Tool
 	}
 	var all []*found
-	for _, r := range in.File.Runtimes {
+	for _, r := range runtimes {
 		f := &found{name: r.Name}
 		switch {
 		case r.Host != "":

@@ -7,8 +7,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
@@ -25,8 +27,18 @@ type Options struct {
 	Local bool
 	// Store may be nil: then nothing is known of earlier runs.
 	Store *store.Store
-	// Inputs are required; their source tree must have been read.
+	// Inputs are what World looks for; their source tree must have been read.
 	Inputs *plan.Inputs
+	// Revision is set when Inputs are those of a git revision: archives of the repository are
+	// then taken from there.
+	Revision *Revision
+	// Against is what the plan is compared with instead of the live release, or nil.
+	Against *plan.Base
+	// Stream allows to read a released slug from the platform when this machine does not know
+	// what is in it. It is read once: what it holds is kept in the store.
+	Stream bool
+	// Sink is told how such a reading goes on; it may be nil.
+	Sink event.Sink
 	// Path is the PATH on which tools are looked for.
 	Path string
 	// Now is in seconds since 1970.
@@ -36,22 +48,25 @@ type Options struct {
 // World looks at the platform, at the tools of this machine and at the store, as far as a
 // plan needs it: when the release was made of the same inputs, no step is asked for.
 func World(ctx context.Context, o Options) (plan.Observed, error) {
-	var seen plan.Observed
-	name := o.App
-	if name == "" {
-		name = o.Inputs.File.App
-	}
+	seen := plan.Observed{Against: o.Against}
+	name := o.app()
 	if o.Platform != nil && name == "" {
-		return seen, errors.New(`no app is named: add "app: NAME" to slug.yaml, or give -a`)
+		return seen, errNoApp
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		seen.Tools, seen.Archives, err = Tools(gctx, o.Inputs, o.Path, o.Store)
+		if o.Revision == nil {
+			seen.Tools, seen.Archives, err = Tools(gctx, o.Inputs, o.Path, o.Store)
+			return err
+		}
+		if seen.Tools, err = hostTools(gctx, o.Inputs, o.Path, o.Store); err == nil {
+			seen.Archives, err = o.Revision.archives(gctx, o.Inputs, indexes(o.Store))
+		}
 		return err
 	})
 	if o.Platform != nil {
 		g.Go(func() (err error) {
-			seen.Target, err = target(gctx, o.Platform, name)
+			seen.Target, err = target(gctx, o.Platform, name, mentionsConfig(o.Inputs.File))
 			if err == nil {
 				seen.Target.Local, seen.Target.Now = o.Local, o.Now
 			}
@@ -63,23 +78,56 @@ func World(ctx context.Context, o Options) (plan.Observed, error) {
 	}
 	stack := plan.TargetStack(*o.Inputs, seen)
 	key := plan.Key(*o.Inputs, stack, seen)
+	done := o.Against == nil && releasedAs(seen.Target, key)
+	if !done {
+		if err := o.released(ctx, &seen); err != nil {
+			return plan.Observed{}, err
+		}
+	}
 	if o.Store != nil {
-		if err := stored(o, &seen, stack, key); err != nil {
+		if err := stored(o, &seen, stack, key, done); err != nil {
 			return plan.Observed{}, err
 		}
 	}
 	// A build shows no plan, and so nobody is told.
-	if o.Platform != nil && !releasedAs(seen.Target, key) {
+	if (o.Platform != nil || o.Against != nil) && !done {
 		seen.Unpinned = unpinned(o, seen)
 	}
 	return seen, nil
+}
+
+var errNoApp = errors.New(`no app is named: add "app: NAME" to slug.yaml, or give -a`)
+
+func (o Options) app() string {
+	if o.App == "" && o.Inputs != nil && o.Inputs.File != nil {
+		return o.Inputs.File.App
+	}
+	return o.App
+}
+
+// indexes is a store as Indexes, whose nil is none.
+func indexes(s *store.Store) Indexes {
+	if s == nil {
+		return nil
+	}
+	return s
+}
+
+// mentionsConfig reports whether a command reads a config var, which the app may lack.
+func mentionsConfig(f *config.File) bool {
+	for _, command := range f.ProcessTypes {
+		if len(config.Mentioned(command)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // fewReleases is nearly always enough to hold the live one; when it is not, all are asked for.
 const fewReleases = 20
 
 // target asks the platform. The calls that need no other's answer are made at once.
-func target(ctx context.Context, p platform.Platform, name string) (*plan.Target, error) {
+func target(ctx context.Context, p platform.Platform, name string, config bool) (*plan.Target, error) {
 	t := &plan.Target{Name: name}
 	var app platform.App
 	var stacks []platform.Stack
@@ -118,6 +166,16 @@ func target(ctx context.Context, p platform.Platform, name string) (*plan.Target
 		t.Slug = &s
 		return nil
 	})
+	if config {
+		g.Go(func() (err error) {
+			t.ConfigNames, err = p.ConfigNames(gctx, name)
+			t.ConfigKnown = err == nil
+			if errors.Is(err, platform.ErrUnauthorized) { // who may deploy need not be allowed to read them
+				return nil
+			}
+			return unlessMissing(err)
+		})
+	}
 	if err := g.Wait(); err != nil {
 		return nil, fmt.Errorf("look at app %s: %w", name, err)
 	}
@@ -128,7 +186,7 @@ func target(ctx context.Context, p platform.Platform, name string) (*plan.Target
 		}
 		return &plan.Target{Name: name, Stacks: all}, nil
 	}
-	t.App, t.Stacks, t.Current = &app, stacks, live(releases)
+	t.App, t.Stacks, t.Current, t.Recent = &app, stacks, live(releases), releases
 	for i := range releases {
 		if r := &releases[i]; r.Version > t.Latest {
 			t.Latest, t.Newest = r.Version, r
@@ -162,8 +220,9 @@ func releasedAs(t *plan.Target, key digest.Digest) bool {
 	return ok && have == key
 }
 
-// stored asks the store, as little as the plan needs.
-func stored(o Options, seen *plan.Observed, stack string, key digest.Digest) error {
+// stored asks the store, as little as the plan needs: nothing more will be shown or made when all
+// is done.
+func stored(o Options, seen *plan.Observed, stack string, key digest.Digest, done bool) error {
 	s := o.Store
 	seen.Stored = map[digest.Digest]bool{}
 	for _, r := range plan.Runtimes(*o.Inputs, *seen) {
@@ -179,14 +238,6 @@ func stored(o Options, seen *plan.Observed, stack string, key digest.Digest) err
 		}
 		seen.Stored[r.Digest] = has
 	}
-	done := releasedAs(seen.Target, key)
-	if t := seen.Target; !done && t != nil && t.Slug != nil && t.Slug.Checksum != nil {
-		if sum, err := digest.Parse(*t.Slug.Checksum); err == nil {
-			if seen.Released, err = record(s, sum); err != nil {
-				return err
-			}
-		}
-	}
 	if key.IsZero() {
 		return nil
 	}
@@ -200,11 +251,11 @@ func stored(o Options, seen *plan.Observed, stack string, key digest.Digest) err
 		seen.Slug = &slug
 	}
 	switch {
-	case done: // nothing will be shown or done, so nothing more is read
+	case done:
 		return nil
 	case seen.Slug == nil:
 		return outputs(o, seen, stack)
-	case seen.Released != nil: // else nothing is compared with it
+	case seen.Released != nil || o.Against != nil || o.Revision != nil: // else nothing is compared with it
 		seen.Next, err = record(s, slug.Digest)
 	}
 	return err
