@@ -47,6 +47,9 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 		return err
 	}
 	defer unlock()
+	if err := s.recover(ctx, conn.platform); err != nil {
+		return err
+	}
 	p, err := s.plan(ctx, conn)
 	if err != nil {
 		return err
@@ -66,6 +69,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 		}
 		done, err = c.carryOut(ctx, s, conn, p)
 	} else {
+		s.leave()
 		done, err = c.unchanged(ctx, conn, p)
 	}
 	if err != nil {
@@ -124,7 +128,7 @@ func (c *applyCmd) carryOut(ctx context.Context, s *session, conn *connection, p
 	err := s.deliver(ctx, run, conn, p, func(b pipeline.Built) (err error) {
 		slug = b.Slug
 		if up, rel, err = run.Publish(ctx, p.Work, slug); err == nil {
-			s.keep(conn, slug.Digest)
+			s.keep(slug.Digest)
 		}
 		return err
 	})

@@ -17,9 +17,9 @@ import (
 	"github.com/slugfile/slugfile/pipeline/archive"
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/compile"
-	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/journal"
 	"github.com/slugfile/slugfile/pipeline/observe"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
@@ -53,6 +53,10 @@ type session struct {
 	lockTimeout time.Duration
 	// app name of the flag, or of slug.yaml
 	name string
+	// key names the app in files, and journal remembers what applies to it were about; both
+	// are there when the app is locked.
+	key     string
+	journal *journal.Journal
 }
 
 // loading is how the project of a plan is read.
@@ -193,32 +197,6 @@ func (s *session) plan(ctx context.Context, c *connection) (plan.Plan, error) {
 	return plan.Build(s.inputs, seen), nil
 }
 
-// lockApp makes two applies of one app on this machine come one after the other.
-func (s *session) lockApp(ctx context.Context, c *connection) (unlock func(), err error) {
-	if s.name == "" {
-		return func() {}, nil // plan says what is wrong
-	}
-	unlock, err = release.Lock(ctx, filepath.Join(s.dirs.State, "apps", s.appKey(c), "lock"), release.LockOptions{
-		Timeout: s.lockTimeout,
-		Waiting: func(holder string) {
-			s.view.Emit(event.Warning{Stage: event.Release, Subject: s.name, Message: holder + " applies to this app; waiting for it to end"})
-		},
-	})
-	if is[*release.BusyError](err) {
-		return nil, err
-	}
-	if err != nil {
-		return nil, &dirError{err, "locks", "XDG_STATE_HOME"}
-	}
-	return unlock, nil
-}
-
-// appKey names the app of a platform in files. Its id would be better, but an app that is not
-// there yet has none.
-func (s *session) appKey(c *connection) string {
-	return digest.Of([]byte(c.api + " " + s.name)).String()[:32]
-}
-
 // problems is the error of a plan that must not be carried out.
 func problems(p plan.Plan) error {
 	if len(p.Problems) == 0 {
@@ -248,15 +226,18 @@ func (s *session) pipeline(p platform.Platform) *pipeline.Pipeline {
 		Store: s.store, Mirrors: s.mirrors, Sink: sink,
 		Options: fetch.Options{UserAgent: s.app.userAgent(), Idle: s.app.Patience.Idle},
 	}
-	return &pipeline.Pipeline{
+	run := &pipeline.Pipeline{
 		Fetch:   runtimes,
 		Compile: &compile.Stage{Store: s.store, Sink: sink, Env: s.app.Env, Redact: s.app.Redactor.String, Home: filepath.Join(s.dirs.Cache, "home"), LockTimeout: s.lockTimeout},
 		Archive: &archive.Stage{Store: s.store, Sink: sink, Mend: runtimes.Mend},
-		Upload:  &upload.Stage{Platform: p, Store: s.store, Sink: sink},
-		Release: &release.Stage{Platform: p, Sink: sink, Settle: s.app.Patience.Settle},
 		Sink:    sink,
 		Now:     s.app.Now,
 	}
+	if p != nil {
+		run.Upload = &upload.Stage{Platform: p, Store: s.store, Journal: s.journal, Sink: sink}
+		run.Release = &release.Stage{Platform: p, Journal: s.journal, Sink: sink, Settle: s.app.Patience.Settle}
+	}
+	return run
 }
 
 // build makes the slug of a plan and remembers what it was made of, for later plans.

@@ -36,22 +36,21 @@ const (
 )
 
 // keep notes that a slug was released, so that it stays in the store for a rollback.
-func (s *session) keep(c *connection, slug digest.Digest) {
-	if err := s.addReleased(c, slug); err != nil {
+func (s *session) keep(slug digest.Digest) {
+	if err := s.addReleased(slug); err != nil {
 		s.warnStore(err)
 	}
 }
 
-func (s *session) addReleased(c *connection, slug digest.Digest) error {
-	key := s.appKey(c)
+func (s *session) addReleased(slug digest.Digest) error {
 	var r released
-	if _, err := s.store.GetRef(releasedKind, key, &r); err != nil {
+	if _, err := s.store.GetRef(releasedKind, s.key, &r); err != nil {
 		return err
 	}
 	r.Slugs = slices.DeleteFunc(r.Slugs, func(d digest.Digest) bool { return d == slug })
 	r.Slugs = slices.Insert(r.Slugs, 0, slug)
 	r.Slugs = r.Slugs[:min(len(r.Slugs), rollbacks)]
-	return s.store.PutRef(releasedKind, key, r)
+	return s.store.PutRef(releasedKind, s.key, r)
 }
 
 // tidy looks once a day whether the store has grown too large. That it cannot be tidied is no

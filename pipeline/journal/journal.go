@@ -203,6 +203,17 @@ func (j *Journal) State() State {
 	return s
 }
 
+// lateLimit is how long after an operation a release of it is still reckoned with. No platform
+// holds a request that long.
+const lateLimit = 24 * time.Hour
+
+// Unsettled are the operations that have ended with requests of which nobody knows what became.
+func (j *Journal) Unsettled() []Operation {
+	return slices.DeleteFunc(slices.Clone(j.state.Past), func(o Operation) bool {
+		return o.Unanswered == 0 || j.o.Now().Sub(o.At) > lateLimit
+	})
+}
+
 // Begin opens an operation: o gets an id of its own and the step BuildDone. One that is still
 // open is abandoned.
 func (j *Journal) Begin(o Operation) (Operation, error) {

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/slugfile/slugfile/pipeline/event"
-	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/transport"
 )
@@ -32,20 +32,20 @@ const (
 
 // follow waits until the release is live. With a release phase it shows the output as it
 // comes; the end of the output is not yet success, so the status decides.
-func (s *Stage) follow(ctx context.Context, step plan.Release, rel platform.Release) (platform.Release, error) {
-	limit := s.phaseLimit()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("release v%d is still pending after %s: %w", rel.Version, limit, context.DeadlineExceeded))
+func (a *attempt) follow(stop context.Context, rel platform.Release) (platform.Release, error) {
+	limit := a.phaseLimit()
+	ctx, cancel := context.WithTimeoutCause(stop, limit, fmt.Errorf("release v%d is still pending after %s: %w", rel.Version, limit, context.DeadlineExceeded))
 	defer cancel()
 	lines := &phaseLines{seed: maphash.MakeSeed(), emit: func(line string) {
-		s.emit(event.Output{Stage: event.Release, Subject: subject, Line: line})
+		a.emit(event.Output{Stage: event.Release, Subject: subject, Line: line})
 	}}
 	streaming := rel.OutputStreamURL != nil && *rel.OutputStreamURL != ""
 	warned := false
 	// A short phase is over before a whole poll: the first looks come sooner.
-	wait := min(s.poll(), firstLook)
+	wait := min(a.poll(), firstLook)
 	for first := true; ; first = false {
 		if streaming {
-			ended, err := s.stream(ctx, rel, lines)
+			ended, err := a.stream(ctx, rel, lines)
 			switch {
 			case ended:
 				streaming = false
@@ -54,15 +54,16 @@ func (s *Stage) follow(ctx context.Context, step plan.Release, rel platform.Rele
 				// The dyno is starting, or works in silence.
 			case err != nil && !lines.any && !warned:
 				// One word is enough: the status decides, and the stream is tried again.
-				s.warn(err.Error())
+				a.warn(err.Error())
 				warned = true
 			}
 		}
 		// What POST answered may be the end of it already.
 		if !first || rel.Status == platform.Pending {
-			now, err := s.Platform.Release(ctx, step.App, rel.ID)
+			failpoint.Hit("release.status.before")
+			now, err := a.Platform.Release(ctx, a.op.App, rel.ID)
 			if err != nil {
-				return rel, s.unknown(ctx, rel, err)
+				return rel, a.unknown(ctx, stop, rel, err)
 			}
 			if now.OutputStreamURL == nil {
 				now.OutputStreamURL = rel.OutputStreamURL
@@ -72,21 +73,24 @@ func (s *Stage) follow(ctx context.Context, step plan.Release, rel platform.Rele
 		switch rel.Status {
 		case platform.Pending:
 		case platform.Failed, platform.Expired:
-			s.drain(ctx, rel, lines, streaming)
-			return rel, &FailedError{App: step.AppName, Version: rel.Version, Status: rel.Status, Tail: lines.tail}
+			a.drain(ctx, rel, lines, streaming)
+			return rel, &FailedError{App: a.op.AppName, Version: rel.Version, Status: rel.Status, Tail: lines.tail}
 		default: // succeeded, or a platform without release phases
-			s.drain(ctx, rel, lines, streaming)
+			a.drain(ctx, rel, lines, streaming)
 			return rel, nil
 		}
 		if err := transport.Sleep(ctx, wait); err != nil {
-			return rel, s.unknown(ctx, rel, err)
+			return rel, a.unknown(ctx, stop, rel, err)
 		}
-		wait = min(2*wait, s.poll())
+		wait = min(2*wait, a.poll())
 	}
 }
 
 // unknown describes the end of waiting without a result: the release itself was made.
-func (s *Stage) unknown(ctx context.Context, rel platform.Release, err error) error {
+func (a *attempt) unknown(ctx, stop context.Context, rel platform.Release, err error) error {
+	if stop.Err() != nil {
+		return a.stopped(stop, rel.Version, false, err)
+	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -2,35 +2,35 @@
 // and follows the release phase to its end.
 //
 // It never sends a release twice while the first may still appear: the description carries a
-// mark, and when an answer is lost the mark is searched for. The promise is at most one
-// release per apply, provided that the platform acts on a request within Settle of our losing
-// the connection; without an idempotency key nothing stronger can be promised.
+// mark, which the journal knows before the platform does, and when an answer is lost or the run is
+// killed the mark is searched for. The promise is at most one release per apply, provided that
+// the platform acts on a request within Settle of our losing the connection. If it acts later,
+// the same slug is released twice under one mark, and the next apply tells of the two; without an
+// idempotency key nothing stronger can be promised.
 package release
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
+	"github.com/slugfile/slugfile/pipeline/journal"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
-	"github.com/slugfile/slugfile/pipeline/transport"
 )
 
 // Stage releases slugs. Zero durations have the values that Heroku's own limits suggest.
 type Stage struct {
 	Platform platform.Platform
+	// Journal remembers what was asked for. With nil, a run that is killed leaves no trace for the
+	// next one. What an earlier run left open must be cleared up by Recover first.
+	Journal *journal.Journal
 	// Sink may be nil.
 	Sink event.Sink
-	// ApplyID names one intended release. Default: a new ULID.
-	ApplyID func() string
 	// Settle is how long a lost release is searched for before it is sent again. Default: 60 s.
 	Settle time.Duration
 	// Poll is the wait between two looks at the platform. Default: 2 s.
@@ -41,6 +41,12 @@ type Stage struct {
 
 // subject names the task in events, and the source of the release phase's lines.
 const subject = "release"
+
+// grace is how long the answer to a request that is under way is waited for once the run was stopped.
+const grace = 3 * time.Second
+
+// lastLook is how long a run that was stopped may take after that to find out what it did.
+const lastLook = time.Second
 
 // maxPosts is how often one release is sent when the answers keep getting lost.
 const maxPosts = 3
@@ -85,9 +91,33 @@ func (e *FailedError) Error() string {
 	return fmt.Sprintf("release v%d of app %s %s in its release phase; the release before it stays live", e.Version, e.App, e.Status)
 }
 
+// StoppedError says what became of a release when ctx ended after it had been asked for.
+type StoppedError struct {
+	App string
+	// Version is of the release, or 0 when nobody knows whether there is one.
+	Version int
+	// Live is set when nothing is left to do.
+	Live bool
+	err  error
+}
+
+func (e *StoppedError) Error() string {
+	switch {
+	case e.Version == 0:
+		return fmt.Sprintf("a release of app %s was asked for, and has not appeared yet; the next apply looks for it", e.App)
+	case e.Live:
+		return fmt.Sprintf("v%d was released to app %s, and is live", e.Version, e.App)
+	}
+	return fmt.Sprintf("v%d was released to app %s, and its release phase still runs", e.Version, e.App)
+}
+
+// Unwrap returns why ctx ended, and how the answer was lost.
+func (e *StoppedError) Unwrap() error { return e.err }
+
 // Run releases the slug and returns when the release is live. It fails with a *StaleError when
-// the app was released since the plan was made, and with a *FailedError when the release
-// phase fails. An error that is platform.ErrAmbiguous leaves open whether a release was made.
+// the app was released since the plan was made, with a *FailedError when the release phase
+// fails, and with a *StoppedError when ctx ended after the release had been asked for. An error that
+// is platform.ErrAmbiguous leaves open whether a release was made.
 func (s *Stage) Run(ctx context.Context, step plan.Release, in artifact.Upload) (artifact.Release, error) {
 	start := time.Now()
 	s.emit(event.TaskStarted{Stage: event.Release, Subject: subject})
@@ -117,25 +147,34 @@ func or(d, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
+func (s *Stage) warn(message string) {
+	s.emit(event.Warning{Stage: event.Release, Subject: subject, Message: message})
+}
+
 func (s *Stage) run(ctx context.Context, step plan.Release, in artifact.Upload) (artifact.Release, error) {
+	a, err := s.begin(step, in)
+	if err != nil {
+		return artifact.Release{}, err
+	}
+	failpoint.Hit("release.check.before")
 	base, err := s.checkBaseline(ctx, step)
+	failpoint.Hit("release.checked")
 	if err != nil {
 		return artifact.Release{}, err
 	}
-	id := ""
-	if s.ApplyID != nil {
-		id = s.ApplyID()
+	if a.op.Unanswered == 0 {
+		a.op.Baseline = journal.Release{ID: step.Baseline, Version: base}
 	}
-	if id == "" {
-		id = ulid.Make().String()
-	}
-	rel, err := s.create(ctx, step, in.SlugID, id, base)
+	rel, err := a.create(ctx, step.Description)
 	if err != nil {
 		return artifact.Release{}, err
 	}
-	s.compareVersion(ctx, step, rel, id, base)
-	if rel, err = s.follow(ctx, step, rel); err != nil {
+	a.compareVersion(ctx, rel, base)
+	if rel, err = a.finish(ctx, rel); err != nil {
 		return artifact.Release{}, err
+	}
+	if ctx.Err() != nil {
+		return artifact.Release{}, a.stopped(ctx, rel.Version, true, nil)
 	}
 	out := artifact.Release{ID: rel.ID, Version: rel.Version, Description: rel.Description}
 	// The address is a courtesy: the release is live whether or not it can be read.
@@ -143,6 +182,26 @@ func (s *Stage) run(ctx context.Context, step plan.Release, in artifact.Upload) 
 		out.WebURL = *app.WebURL
 	}
 	return out, nil
+}
+
+// begin goes on with the operation that the slug was uploaded for, or opens one.
+func (s *Stage) begin(step plan.Release, in artifact.Upload) (a *attempt, err error) {
+	a = &attempt{Stage: s, journal: s.Journal}
+	if a.journal == nil {
+		a.journal = journal.InMemory()
+	}
+	switch open := a.journal.State().Open; {
+	case open != nil && (open.Step == journal.ReleaseIntent || open.Step == journal.ReleaseCreated):
+		return nil, fmt.Errorf("release slug %s: an earlier apply (%s) was interrupted while it released, and that must be cleared up first", in.SlugID, open.Apply)
+	case open != nil && open.SlugID == in.SlugID:
+		a.op = *open
+	default:
+		a.op, err = a.journal.Begin(journal.Operation{
+			PlanKey: in.Slug.PlanKey.String(), Checksum: in.Slug.Digest.Checksum(), Size: in.Slug.Size, SlugID: in.SlugID,
+		})
+	}
+	a.op.App, a.op.AppName = step.App, step.AppName
+	return a, err
 }
 
 // recent is how many releases are read at first to find the live one; nearly always it is the newest.
@@ -178,143 +237,4 @@ func (s *Stage) checkBaseline(ctx context.Context, step plan.Release) (base int,
 		base = step.BaselineVersion
 	}
 	return base, nil
-}
-
-// create sends the release, and searches for it whenever it may have been made unseen.
-func (s *Stage) create(ctx context.Context, step plan.Release, slugID, applyID string, base int) (platform.Release, error) {
-	in := platform.ReleaseCreate{Slug: slugID, Description: plan.Mark(step.Description, applyID)}
-	for post := 1; ; post++ {
-		rel, err := s.Platform.CreateRelease(ctx, step.App, in)
-		if err == nil || !errors.Is(err, platform.ErrAmbiguous) {
-			return rel, err
-		}
-		found, ok, searchErr := s.search(ctx, step, applyID, base, err)
-		if searchErr != nil {
-			return platform.Release{}, searchErr
-		}
-		if ok {
-			return found, nil
-		}
-		if post >= maxPosts {
-			return platform.Release{}, fmt.Errorf("%w (sent %d times, and no release appeared)", err, post)
-		}
-		s.emit(event.Retry{Stage: event.Release, Subject: subject, Attempt: post, Error: fmt.Sprintf("no release appeared within %s; it is sent again with the same mark", s.settle())})
-	}
-}
-
-// lastLook is how long an interrupted run may take to find out what it did.
-const lastLook = 3 * time.Second
-
-// search looks for the mark among the releases above base until it appears or the time to
-// settle is over. It says "not there" only when the last look was answered and came after that time.
-func (s *Stage) search(ctx context.Context, step plan.Release, applyID string, base int, lost error) (platform.Release, bool, error) {
-	s.emit(event.Retry{Stage: event.Release, Subject: subject, Attempt: 1, Wait: s.poll(), Error: lost.Error() + "; looking for the release"})
-	deadline := time.Now().Add(s.settle())
-	for {
-		if ctx.Err() != nil {
-			return s.interrupted(ctx, step, applyID, base, lost)
-		}
-		last := !time.Now().Before(deadline)
-		rel, ok, err := s.find(ctx, step, applyID, base)
-		switch {
-		case ok:
-			return rel, true, nil
-		case ctx.Err() != nil:
-			return s.interrupted(ctx, step, applyID, base, lost)
-		case err != nil && last:
-			return rel, false, fmt.Errorf("%w; the search for it got no answer either: %w; run apply again, which begins by looking at the app", lost, err)
-		case last:
-			return rel, false, nil
-		}
-		_ = transport.Sleep(ctx, min(s.poll(), max(0, time.Until(deadline)))) // the loop looks at ctx itself
-	}
-}
-
-// interrupted takes one more look, so that the message can say whether a release was made.
-func (s *Stage) interrupted(ctx context.Context, step plan.Release, applyID string, base int, lost error) (platform.Release, bool, error) {
-	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
-	defer cancel()
-	rel, ok, err := s.find(look, step, applyID, base)
-	switch {
-	case ok:
-		return rel, false, fmt.Errorf("%w, after v%d of app %s was released", ctx.Err(), rel.Version, step.AppName)
-	case err == nil:
-		return rel, false, fmt.Errorf("%w, and no release of app %s has appeared yet: %w", ctx.Err(), step.AppName, lost)
-	}
-	return rel, false, fmt.Errorf("%w: %w", ctx.Err(), lost)
-}
-
-func (s *Stage) find(ctx context.Context, step plan.Release, applyID string, base int) (platform.Release, bool, error) {
-	newer, err := s.newer(ctx, step.App, base)
-	if err != nil {
-		return platform.Release{}, false, err
-	}
-	// The oldest one that carries the mark is the first that the platform made.
-	for _, r := range slices.Backward(newer) {
-		if marked(r, applyID) {
-			return r, true, nil
-		}
-	}
-	return platform.Release{}, false, nil
-}
-
-// newer lists the releases above base, newest first.
-func (s *Stage) newer(ctx context.Context, app string, base int) ([]platform.Release, error) {
-	list, err := s.Platform.Releases(ctx, app, recent)
-	if err == nil && len(list) >= recent && list[len(list)-1].Version > base {
-		list, err = s.Platform.Releases(ctx, app, 0)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(list, func(r platform.Release) bool { return r.Version <= base }), nil
-}
-
-func marked(r platform.Release, applyID string) bool {
-	_, id, ok := plan.ParseMark(r.Description)
-	return ok && id == applyID
-}
-
-// compareVersion tells the user of releases that others made in the meantime, and of our own if the
-// platform acted twice.
-func (s *Stage) compareVersion(ctx context.Context, step plan.Release, rel platform.Release, applyID string, base int) {
-	if rel.Version == base+1 {
-		return
-	}
-	newer, err := s.newer(ctx, step.App, base)
-	if err != nil {
-		s.warn(fmt.Sprintf("the release is v%d, expected v%d: there were other releases since the plan was made", rel.Version, base+1))
-		return
-	}
-	var others, ours []string
-	for _, r := range slices.Backward(newer) {
-		switch {
-		case r.ID == rel.ID || r.Version == rel.Version:
-		case marked(r, applyID):
-			ours = append(ours, fmt.Sprintf("v%d", r.Version))
-		case r.Version < rel.Version:
-			others = append(others, describe(r))
-		}
-	}
-	if len(ours) > 0 {
-		s.warn(fmt.Sprintf("the platform acted late: %s and v%d are one release made more than once", strings.Join(ours, ", "), rel.Version))
-	}
-	if len(others) > 0 {
-		s.warn(fmt.Sprintf("between the plan and v%d app %s was released by others: %s", rel.Version, step.AppName, strings.Join(others, ", ")))
-	}
-}
-
-func describe(r platform.Release) string {
-	s := fmt.Sprintf("v%d", r.Version)
-	if r.User.Email != "" {
-		s += " by " + r.User.Email
-	}
-	if r.Description != "" {
-		s += fmt.Sprintf(" (%q)", r.Description)
-	}
-	return s
-}
-
-func (s *Stage) warn(message string) {
-	s.emit(event.Warning{Stage: event.Release, Subject: subject, Message: message})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/journal"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/platform/heroku"
@@ -78,7 +79,11 @@ func newWorld(t *testing.T, procs map[string]string) *world {
 	if err := c.PutBlob(t.Context(), slug.Blob, strings.NewReader("x"), 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.stage = &release.Stage{Platform: c, Sink: w.rec, ApplyID: func() string { return applyID },
+	j, err := journal.Open(&journal.Memory{}, journal.Options{ApplyID: func() string { return applyID }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.stage = &release.Stage{Platform: c, Sink: w.rec, Journal: j,
 		Settle: 100 * time.Millisecond, Poll: 2 * time.Millisecond, PhaseLimit: 10 * time.Second}
 	w.step = plan.Release{App: app.ID, AppName: "example", BaselineVersion: 2, Description: "Deploy 0123456"}
 	w.up = artifact.Upload{SlugID: slug.ID}
@@ -135,7 +140,7 @@ func TestStage_releasesOnce(t *testing.T) {
 func TestStage_makesAnIDOfItsOwn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, worker)
-	w.stage.ApplyID = nil
+	w.stage.Journal = nil
 	got, err := w.run(t)
 	_, id, ok := plan.ParseMark(got.Description)
 	if err != nil || !ok || len(id) != 26 {
@@ -455,8 +460,8 @@ func TestStage_saysWhatIsKnownWhenInterrupted(t *testing.T) {
 		fault platformtest.Fault
 		want  string
 	}{
-		"acted":    {platformtest.Fault{Act: true, Stall: true}, "after v3 of app example was released"},
-		"not seen": {platformtest.Fault{Stall: true}, "no release of app example has appeared yet"},
+		"acted":    {platformtest.Fault{Act: true, Stall: true}, "v3 was released to app example, and is live"},
+		"not seen": {platformtest.Fault{Stall: true}, "a release of app example was asked for, and has not appeared yet"},
 	} {
 		w := newWorld(t, worker)
 		ctx, cancel := context.WithCancel(t.Context())

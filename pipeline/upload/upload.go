@@ -9,7 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"os"
 	"strings"
 	"time"
@@ -17,6 +17,8 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
+	"github.com/slugfile/slugfile/pipeline/journal"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/transport"
@@ -31,6 +33,8 @@ type Blobs interface {
 type Stage struct {
 	Platform platform.Platform
 	Store    Blobs
+	// Journal remembers the slug that was allocated. Nil remembers nothing of earlier runs.
+	Journal *journal.Journal
 	// Sink may be nil.
 	Sink event.Sink
 }
@@ -38,20 +42,28 @@ type Stage struct {
 // subject names the task in events.
 const subject = "slug"
 
+// grace is how long a POST that is under way may take to be answered once the run was stopped.
+const grace = 3 * time.Second
+
 // maxSlugs is the first slug and two more, for upload addresses that expired.
 const maxSlugs = 3
 
 // Run makes the app if it has to be made, and returns a slug that the platform has and that
 // was verified. Bytes that arrived otherwise than they were sent are a *VerifyError.
+//
+// A slug that an earlier run uploaded, of the same bytes and asked for in the same way, is taken as it is
+// when it is still there and whole. When ctx ends, what is being made is waited for a moment,
+// so that the journal knows of it.
 func (s *Stage) Run(ctx context.Context, step plan.Upload, slug artifact.Slug) (artifact.Upload, error) {
 	start := time.Now()
 	s.emit(event.TaskStarted{Stage: event.Upload, Subject: subject, Total: slug.Size})
-	id, err := s.run(ctx, step, slug)
+	id, done, err := s.run(ctx, step, slug)
 	if err != nil {
 		s.emit(event.TaskFailed{Stage: event.Upload, Subject: subject, Error: err.Error(), Elapsed: time.Since(start)})
 		return artifact.Upload{}, err
 	}
-	s.emit(event.TaskFinished{Stage: event.Upload, Subject: subject, Bytes: slug.Size, Elapsed: time.Since(start)})
+	done.Stage, done.Subject, done.Bytes, done.Elapsed = event.Upload, subject, slug.Size, time.Since(start)
+	s.emit(done)
 	return artifact.Upload{SlugID: id, Slug: slug}, nil
 }
 
@@ -61,51 +73,44 @@ func (s *Stage) emit(e event.Event) {
 	}
 }
 
-func (s *Stage) run(ctx context.Context, step plan.Upload, slug artifact.Slug) (id string, err error) {
+func (s *Stage) run(ctx context.Context, step plan.Upload, slug artifact.Slug) (id string, done event.TaskFinished, err error) {
 	f, err := s.Store.Open(slug.Digest)
 	if err != nil {
-		return "", fmt.Errorf("open slug: %w", err)
+		return "", done, fmt.Errorf("open slug: %w", err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	if fi, err := f.Stat(); err != nil {
-		return "", fmt.Errorf("open slug: %w", err)
+		return "", done, fmt.Errorf("open slug: %w", err)
 	} else if fi.Size() != slug.Size {
-		return "", &digest.MismatchError{Subject: "slug in the store", Want: slug.Digest, WantSize: slug.Size, GotSize: fi.Size()}
+		return "", done, &digest.MismatchError{Subject: "slug in the store", Want: slug.Digest, WantSize: slug.Size, GotSize: fi.Size()}
 	}
 
 	app := step.App
 	if step.Create != nil {
 		if app, err = s.createApp(ctx, *step.Create); err != nil {
-			return "", err
+			return "", done, err
 		}
 	}
-	in := platform.SlugCreate{
+	u := &upload{Stage: s, app: app, slug: slug, file: f, in: platform.SlugCreate{
 		ProcessTypes:      step.ProcessTypes,
 		Checksum:          new(slug.Digest.Checksum()),
 		Commit:            optional(step.Commit),
 		CommitDescription: optional(step.CommitDescription),
 		Stack:             step.Stack,
+	}}
+	if u.in.ProcessTypes == nil {
+		u.in.ProcessTypes = map[string]string{}
 	}
-	if in.ProcessTypes == nil {
-		in.ProcessTypes = map[string]string{}
+	if u.journal = s.Journal; u.journal == nil {
+		u.journal = journal.InMemory()
 	}
-	for n := 1; ; n++ {
-		made, err := s.Platform.CreateSlug(ctx, app, in)
-		if err != nil {
-			return "", err
-		}
-		sum := &md5Reader{r: f}
-		tell := event.Thin(event.Func(s.emit), event.Upload, subject)
-		err = s.Platform.PutBlob(ctx, made.Blob, sum, slug.Size, func(done int64) { tell(done, slug.Size) })
-		if errors.Is(err, platform.ErrBlobExpired) && n < maxSlugs {
-			s.emit(event.Retry{Stage: event.Upload, Subject: subject, Attempt: n, Error: platform.ErrBlobExpired.Error() + "; another slug is allocated"})
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		return made.ID, s.verify(ctx, app, made.ID, slug, sum)
+	if err := u.begin(); err != nil {
+		return "", done, err
 	}
+	if taken, err := u.takeUp(ctx); err != nil || taken {
+		return u.op.SlugID, event.TaskFinished{Reused: true, Why: "uploaded by an earlier apply"}, err
+	}
+	return u.op.SlugID, done, u.send(ctx)
 }
 
 func optional(s string) *string {
@@ -115,115 +120,125 @@ func optional(s string) *string {
 	return &s
 }
 
-// maxCreates is how often an app is asked for whose making was left open.
-const maxCreates = 3
-
-// createRetry is the wait before the first of them.
-const createRetry = 500 * time.Millisecond
-
-// createApp returns the id of the new app. When the answer was lost, an app of that name that
-// we may read is the one: the plan was made when there was none. Until there is one, it is asked for
-// again, which cannot make two, since the name can be had once only.
-func (s *Stage) createApp(ctx context.Context, in platform.AppCreate) (string, error) {
-	for n := 1; ; n++ {
-		app, err := s.Platform.CreateApp(ctx, in)
-		open := errors.Is(err, platform.ErrAmbiguous) || err != nil && n > 1 // an earlier one may have come through late
-		if !open || in.Name == "" {
-			return app.ID, err
-		}
-		found, findErr := s.Platform.App(ctx, in.Name)
-		switch {
-		case findErr == nil:
-			return found.ID, nil
-		case !errors.Is(findErr, platform.ErrNotFound):
-			return "", fmt.Errorf("%w (and then: %w)", err, findErr)
-		case !errors.Is(err, platform.ErrAmbiguous) || n == maxCreates:
-			return "", err
-		}
-		wait := createRetry << (n - 1)
-		s.emit(event.Retry{Stage: event.Upload, Subject: "app " + in.Name, Attempt: n, Wait: wait, Error: err.Error() + "; there is no such app yet"})
-		if sleepErr := transport.Sleep(ctx, wait); sleepErr != nil {
-			return "", fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}
+// upload is one run of the stage.
+type upload struct {
+	*Stage
+	journal *journal.Journal
+	// op is the operation that the slug is uploaded for.
+	op   journal.Operation
+	app  string
+	in   platform.SlugCreate
+	slug artifact.Slug
+	file *os.File
 }
 
-// VerifyError says that the platform does not hold the bytes that were sent. It is also a
-// *digest.MismatchError for errors.As.
-type VerifyError struct {
-	// SlugID is the slug that must not be released.
-	SlugID string
-	// What says in words what differs.
-	What     string
-	mismatch *digest.MismatchError
-}
-
-func (e *VerifyError) Error() string {
-	return fmt.Sprintf("slug %s on the platform is not the one that was sent: %s; nothing was released", e.SlugID, e.What)
-}
-
-// Hint says what to do next.
-func (e *VerifyError) Hint() string {
-	return "run slugfile again: it uploads a new slug, and reuses what was built"
-}
-
-// Unwrap classes the error with all bytes that do not match their digest.
-func (e *VerifyError) Unwrap() error { return e.mismatch }
-
-// verify asks the platform and the blob store about what arrived: outside Private Spaces the
-// platform itself does not compare checksums.
-func (s *Stage) verify(ctx context.Context, app, id string, slug artifact.Slug, sum *md5Reader) error {
-	bad := func(got int64, format string, args ...any) error {
-		return &VerifyError{
-			SlugID: id, What: fmt.Sprintf(format, args...),
-			mismatch: &digest.MismatchError{Subject: "slug on the platform", Want: slug.Digest, WantSize: slug.Size, GotSize: got},
+// begin goes on with the open operation when it is about the same bytes, and opens another one
+// when it is not.
+func (u *upload) begin() (err error) {
+	checksum := u.slug.Digest.Checksum()
+	state := u.journal.State()
+	if open := state.Open; open != nil {
+		if open.Step == journal.ReleaseIntent || open.Step == journal.ReleaseCreated {
+			return fmt.Errorf("upload slug: an earlier apply (%s) was interrupted while it released, and that must be cleared up first", open.Apply)
+		}
+		if open.Checksum == checksum {
+			u.op = *open
+			u.op.App, u.op.PlanKey = u.app, u.slug.PlanKey.String()
+			return nil
 		}
 	}
-	found, err := s.Platform.Slug(ctx, app, id)
-	if errors.Is(err, platform.ErrNotFound) {
-		return bad(0, "the platform has no such slug any more: %v", err)
-	}
-	if err != nil {
-		return fmt.Errorf("verify upload: %w", err)
-	}
-	if found.Checksum != nil && !strings.EqualFold(*found.Checksum, slug.Digest.Checksum()) {
-		return bad(slug.Size, "its checksum is %q, expected %q", *found.Checksum, slug.Digest.Checksum())
-	}
-	info, err := s.Platform.StatBlob(ctx, found.Blob)
-	if errors.Is(err, platform.ErrNotFound) {
-		return bad(0, "the blob store has no such blob: %v", err)
-	}
-	if err != nil {
-		return fmt.Errorf("verify upload: %w", err)
-	}
-	switch {
-	case info.Size < 0:
-		s.emit(event.Warning{Stage: event.Upload, Subject: subject, Message: "the blob store does not tell the size of the slug, so the upload could not be verified by size"})
-	case info.Size != slug.Size:
-		return bad(info.Size, "it has %d bytes, expected %d", info.Size, slug.Size)
-	}
-	tag, ok := md5Tag(info.ETag)
+	u.op, err = u.journal.Begin(journal.Operation{App: u.app, PlanKey: u.slug.PlanKey.String(), Checksum: checksum, Size: u.slug.Size})
+	return err
+}
+
+// takeUp uses the slug that was allocated for these bytes before, if the platform has it.
+func (u *upload) takeUp(ctx context.Context) (bool, error) {
+	id, ok := u.journal.State().Slug(u.op.Checksum)
 	if !ok {
+		return false, nil
+	}
+	found, err := u.Platform.Slug(ctx, u.app, id)
+	if errors.Is(err, platform.ErrNotFound) || err == nil && !asWanted(found, u.in) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the slug of an earlier apply: %w", err)
+	}
+	known, err := u.compare(ctx, found, &md5Reader{r: u.file})
+	var wrong *VerifyError
+	var refused *platform.BlobError
+	switch {
+	case err == nil && !known:
+		return false, nil
+	case errors.As(err, &wrong), errors.As(err, &refused) && refused.Status/100 == 4:
+		// Its bytes never arrived, and the address that they could be sent to is lost.
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("look at the slug of an earlier apply: %w", err)
+	}
+	return true, u.verified(id)
+}
+
+// asWanted reports whether a slug is what would be asked for now, but for its bytes.
+func asWanted(s platform.Slug, in platform.SlugCreate) bool {
+	same := func(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
+	return s.Checksum != nil && strings.EqualFold(*s.Checksum, *in.Checksum) &&
+		maps.Equal(s.ProcessTypes, in.ProcessTypes) && (in.Stack == "" || s.Stack.Name == in.Stack) &&
+		same(s.Commit, in.Commit) && same(s.CommitDescription, in.CommitDescription)
+}
+
+func (u *upload) verified(id string) error {
+	if u.op.Step == journal.BlobVerified && u.op.SlugID == id {
 		return nil
 	}
-	want, err := sum.hex(slug.Size)
+	u.op.Step, u.op.SlugID = journal.BlobVerified, id
+	return u.journal.Write(u.op)
+}
+
+// send allocates a slug, sends the bytes and verifies them.
+func (u *upload) send(ctx context.Context) error {
+	for n := 1; ; n++ {
+		made, err := u.allocate(ctx)
+		if err != nil {
+			return err
+		}
+		sum := &md5Reader{r: u.file}
+		tell := event.Thin(event.Func(u.emit), event.Upload, subject)
+		failpoint.Hit("upload.put.before")
+		err = u.Platform.PutBlob(ctx, made.Blob, sum, u.slug.Size, func(done int64) { tell(done, u.slug.Size) })
+		failpoint.Hit("upload.put.sent")
+		if errors.Is(err, platform.ErrBlobExpired) && n < maxSlugs {
+			u.emit(event.Retry{Stage: event.Upload, Subject: subject, Attempt: n, Error: platform.ErrBlobExpired.Error() + "; another slug is allocated"})
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := u.verify(ctx, made.ID, sum); err != nil {
+			return err
+		}
+		failpoint.Hit("upload.verified")
+		return u.verified(made.ID)
+	}
+}
+
+// allocate asks for a slug.
+func (u *upload) allocate(ctx context.Context) (platform.Slug, error) {
+	if ctx.Err() != nil {
+		return platform.Slug{}, context.Cause(ctx)
+	}
+	u.op.Step, u.op.SlugID = journal.SlugIntent, ""
+	if err := u.journal.Write(u.op); err != nil {
+		return platform.Slug{}, err
+	}
+	call, cancel := transport.Finish(ctx, grace)
+	defer cancel()
+	failpoint.Hit("upload.slug.before")
+	made, err := u.Platform.CreateSlug(call, u.app, u.in)
+	failpoint.Hit("upload.slug.allocated")
 	if err != nil {
-		return fmt.Errorf("verify upload: read slug: %w", err)
+		return made, err
 	}
-	if tag != want {
-		return bad(info.Size, "the MD5 of the blob store is %s, of the file %s", tag, want)
-	}
-	return nil
+	u.op.Step, u.op.SlugID = journal.SlugCreated, made.ID
+	return made, u.journal.Write(u.op)
 }
-
-// md5Tag reads an ETag as S3 makes it from one PUT: the MD5 of the bytes in hex. Tags of multipart uploads
-// have a dash, weak ones a prefix; they prove nothing.
-func md5Tag(etag string) (string, bool) {
-	t := strings.ToLower(strings.Trim(etag, `"`))
-	if len(t) != 32 || strings.Trim(t, "0123456789abcdef") != "" {
-		return "", false
-	}
-	return t, true
-}
-
-var _ io.ReaderAt = (*md5Reader)(nil)

@@ -1,0 +1,232 @@
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
+	"github.com/slugfile/slugfile/pipeline/journal"
+	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/transport"
+)
+
+// attempt is one intended release, of this run or of an earlier one.
+type attempt struct {
+	*Stage
+	journal *journal.Journal
+	op      journal.Operation
+}
+
+// note writes what has happened already. When that fails the next apply has to find it out, so that this
+// one goes on.
+func (a *attempt) note(step journal.Step) {
+	a.op.Step = step
+	if err := a.journal.Write(a.op); err != nil {
+		a.warn(err.Error() + "; the next apply has to look for it")
+	}
+}
+
+func (a *attempt) stopped(ctx context.Context, version int, live bool, lost error) error {
+	return &StoppedError{App: a.op.AppName, Version: version, Live: live, err: errors.Join(ctx.Err(), context.Cause(ctx), lost)}
+}
+
+// create sends the release, and searches for it whenever it may have been made unseen.
+func (a *attempt) create(ctx context.Context, description string) (platform.Release, error) {
+	in := platform.ReleaseCreate{Slug: a.op.SlugID, Description: plan.Mark(description, a.op.Apply)}
+	for post := 1; ; post++ {
+		rel, err := a.post(ctx, in)
+		if err == nil {
+			a.created(rel)
+			return rel, nil
+		}
+		if !errors.Is(err, platform.ErrAmbiguous) {
+			return rel, err
+		}
+		a.emit(event.Retry{Stage: event.Release, Subject: subject, Attempt: 1, Wait: a.poll(), Error: err.Error() + "; looking for the release"})
+		found, ok, searchErr := a.search(ctx, err)
+		if ok || searchErr != nil {
+			return found, searchErr
+		}
+		if post >= maxPosts {
+			return rel, fmt.Errorf("%w (sent %d times, and no release appeared)", err, post)
+		}
+		a.emit(event.Retry{Stage: event.Release, Subject: subject, Attempt: post, Error: fmt.Sprintf("no release appeared within %s; it is sent again with the same mark", a.settle())})
+	}
+}
+
+// post sends one request, which the journal knows of before it leaves.
+func (a *attempt) post(ctx context.Context, in platform.ReleaseCreate) (platform.Release, error) {
+	if ctx.Err() != nil {
+		return platform.Release{}, context.Cause(ctx)
+	}
+	a.op.Step = journal.ReleaseIntent
+	a.op.Unanswered++
+	if err := a.journal.Write(a.op); err != nil {
+		return platform.Release{}, err
+	}
+	call, cancel := transport.Finish(ctx, grace)
+	defer cancel()
+	failpoint.Hit("release.post.before")
+	rel, err := a.Platform.CreateRelease(call, a.op.App, in)
+	failpoint.Hit("release.posted")
+	var refused *platform.Error
+	switch {
+	case err == nil || errors.Is(err, platform.ErrAmbiguous):
+	case errors.As(err, &refused):
+		a.op.Unanswered--
+		a.op.Why = fmt.Sprintf("the platform refused it with HTTP status %d", refused.Status)
+		a.note(journal.Abandoned)
+	default: // it was not sent
+		a.op.Unanswered--
+		a.note(journal.BlobVerified)
+	}
+	return rel, err
+}
+
+// created remembers the release.
+func (a *attempt) created(rel platform.Release) {
+	a.op.Release = journal.Release{ID: rel.ID, Version: rel.Version}
+	a.op.Unanswered = max(0, a.op.Unanswered-1)
+	a.note(journal.ReleaseCreated)
+}
+
+// search looks for the release until it appears or the time to settle is over. It says "not there"
+// only when the last look was answered and came after that time. lost is how the answer was lost.
+func (a *attempt) search(ctx context.Context, lost error) (platform.Release, bool, error) {
+	deadline := time.Now().Add(a.settle())
+	for {
+		last := !time.Now().Before(deadline)
+		rel, ok, err := a.find(ctx)
+		switch {
+		case ok:
+			a.created(rel)
+			return rel, true, nil
+		case ctx.Err() != nil:
+			return rel, false, a.interrupted(ctx, lost)
+		case err != nil && (last || errors.Is(err, platform.ErrNotFound)):
+			return rel, false, fmt.Errorf("%w; the search for it got no answer either: %w; run apply again, which begins by looking at the app", lost, err)
+		case last:
+			// Known to be lost, it need not be waited for again.
+			a.note(journal.BlobVerified)
+			return rel, false, nil
+		}
+		_ = transport.Sleep(ctx, min(a.poll(), max(0, time.Until(deadline)))) // the loop looks at ctx itself
+	}
+}
+
+// interrupted takes one more look, so that the message can say whether a release was made.
+func (a *attempt) interrupted(ctx context.Context, lost error) error {
+	look, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	rel, ok, _ := a.find(look) // without an answer nothing is known, which is what is said then
+	if ok {
+		a.created(rel)
+		return a.stopped(ctx, rel.Version, rel.Status == platform.Succeeded, lost)
+	}
+	return a.stopped(ctx, 0, false, lost)
+}
+
+// find takes one look. The oldest release that carries the mark is the first that the platform made.
+func (a *attempt) find(ctx context.Context) (platform.Release, bool, error) {
+	failpoint.Hit("release.look.before")
+	ours, _, err := a.newer(ctx, a.op.Baseline.Version)
+	if err != nil || len(ours) == 0 {
+		return platform.Release{}, false, err
+	}
+	return ours[0], true, nil
+}
+
+// newer lists the releases above base, oldest first: ours carry the mark.
+func (a *attempt) newer(ctx context.Context, base int) (ours, others []platform.Release, err error) {
+	list, err := a.Platform.Releases(ctx, a.op.App, recent)
+	if err == nil && len(list) >= recent && list[len(list)-1].Version > base {
+		list, err = a.Platform.Releases(ctx, a.op.App, 0)
+	}
+	for _, r := range slices.Backward(list) {
+		_, id, marked := plan.ParseMark(r.Description)
+		switch {
+		case r.Version <= base:
+		case marked && id == a.op.Apply:
+			ours = append(ours, r)
+		default:
+			others = append(others, r)
+		}
+	}
+	return ours, others, err
+}
+
+// compareVersion tells the user of releases that others made since the plan, and of our own if the
+// platform acted twice.
+func (a *attempt) compareVersion(ctx context.Context, rel platform.Release, base int) {
+	if rel.Version == base+1 {
+		return
+	}
+	ours, others, err := a.newer(ctx, base)
+	if err != nil {
+		a.warn(fmt.Sprintf("the release is v%d, expected v%d: there were other releases since the plan was made", rel.Version, base+1))
+		return
+	}
+	a.tellTwins(ours)
+	var text []string
+	for _, r := range others {
+		if r.Version < rel.Version {
+			text = append(text, describe(r))
+		}
+	}
+	if len(text) > 0 {
+		a.warn(fmt.Sprintf("between the plan and v%d app %s was released by others: %s", rel.Version, a.op.AppName, strings.Join(text, ", ")))
+	}
+}
+
+func describe(r platform.Release) string {
+	s := fmt.Sprintf("v%d", r.Version)
+	if r.User.Email != "" {
+		s += " by " + r.User.Email
+	}
+	if r.Description != "" {
+		s += fmt.Sprintf(" (%q)", r.Description)
+	}
+	return s
+}
+
+// tellTwins tells the user of releases that the platform made of the requests that were given up
+// for lost, each once.
+func (a *attempt) tellTwins(ours []platform.Release) (told bool) {
+	var late []string
+	for _, r := range ours {
+		if r.ID == a.op.Release.ID || r.Version <= a.op.Told {
+			continue
+		}
+		late = append(late, fmt.Sprintf("v%d", r.Version))
+		a.op.Told = r.Version
+		a.op.Unanswered = max(0, a.op.Unanswered-1)
+	}
+	switch {
+	case len(late) == 0:
+		return false
+	case a.op.Release.Version == 0:
+		a.warn(fmt.Sprintf("the platform acted late: %s of app %s is of an earlier apply that had been given up (%s)", strings.Join(late, ", "), a.op.AppName, a.op.Apply))
+	default:
+		a.warn(fmt.Sprintf("the platform acted late: v%d and %s of app %s are one release made more than once (%s)", a.op.Release.Version, strings.Join(late, ", "), a.op.AppName, a.op.Apply))
+	}
+	return true
+}
+
+// finish waits for the release to be live, and closes the operation when its outcome is known.
+func (a *attempt) finish(ctx context.Context, rel platform.Release) (platform.Release, error) {
+	rel, err := a.follow(ctx, rel)
+	var failed *FailedError
+	if errors.As(err, &failed) {
+		a.op.Why = "its release phase " + failed.Status
+	}
+	if err == nil || failed != nil {
+		a.note(journal.Done)
+	}
+	return rel, err
+}
