@@ -146,7 +146,7 @@ func (o Options) download(ctx context.Context, of string, from platform.Blob, wa
 	body, err := o.Platform.OpenBlob(ctx, from)
 	switch {
 	case errors.Is(err, platform.ErrNotFound):
-		return 0, gap{"the platform has removed the bytes of " + of[len("the "):], nextTime}
+		return 0, gap{"the platform has removed the bytes of " + of, nextTime}
 	case errors.Is(err, platform.ErrBlobExpired):
 		return 0, gap{"the address of " + of + " has expired", again}
 	case err != nil:
@@ -164,7 +164,7 @@ func (o Options) download(ctx context.Context, of string, from platform.Blob, wa
 	}
 	if got := digest.Sum(h); got != want {
 		return in.n, gap{
-			fmt.Sprintf("the platform gave other bytes than those of %s: sha256 %s, not %s", of[len("the "):], got.Short(), want.Short()),
+			fmt.Sprintf("the platform gave other bytes than those of %s: sha256 %s, not %s", of, got.Short(), want.Short()),
 			"nothing of them is used; " + again,
 		}
 	}

@@ -78,7 +78,7 @@ func history(r *rand.Rand) string {
 // What is read from the object store is what a fresh clone has on disk.
 func TestRevision_isWhatAFreshCloneHolds(t *testing.T) {
 	t.Parallel()
-	cases := 25
+	cases := 15
 	if os.Getenv("SLUGFILE_LONG") == "1" {
 		cases = 1000
 	}

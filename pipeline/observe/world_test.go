@@ -31,6 +31,11 @@ type memory struct {
 	app      *platform.App
 	releases []platform.Release
 	slugs    map[string]platform.Slug
+	// blobs are by address; one of no bytes is not there any more.
+	blobs  map[string]io.Reader
+	config []string
+	// refusal is the answer to whoever asks for config vars.
+	refusal error
 
 	mu    sync.Mutex
 	calls []string
@@ -71,6 +76,29 @@ func (m *memory) Releases(_ context.Context, app string, limit int) ([]platform.
 		all = all[:limit]
 	}
 	return all, m.find(app)
+}
+
+func (m *memory) Release(_ context.Context, app, version string) (platform.Release, error) {
+	for _, r := range m.releases {
+		if version == fmt.Sprintf("v%d", r.Version) {
+			return r, m.find(app)
+		}
+	}
+	return platform.Release{}, &platform.Error{Op: "read release", Status: 404}
+}
+
+func (m *memory) OpenBlob(_ context.Context, from platform.Blob) (io.ReadCloser, error) {
+	m.called("blob %s", from.URL)
+	r, ok := m.blobs[from.URL]
+	if !ok {
+		return nil, &platform.BlobError{Op: "download slug", Status: 404}
+	}
+	return io.NopCloser(r), nil
+}
+
+func (m *memory) ConfigNames(_ context.Context, app string) ([]string, error) {
+	m.called("config")
+	return m.config, errors.Join(m.refusal, m.find(app))
 }
 
 func (m *memory) Slug(_ context.Context, app, id string) (platform.Slug, error) {
