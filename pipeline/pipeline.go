@@ -11,7 +11,10 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/slugfile/slugfile/pipeline/archive"
@@ -24,7 +27,8 @@ import (
 	"github.com/slugfile/slugfile/pipeline/upload"
 )
 
-// Pipeline is the five stages with what they need. Build uses the first three only.
+// Pipeline is the five stages with what they need. Build uses the first three; Upload and Release
+// are nil where nothing else is to be done.
 type Pipeline struct {
 	Fetch   *fetch.Stage
 	Compile *compile.Stage
@@ -91,10 +95,43 @@ func run[Out any](ctx context.Context, p *Pipeline, stage string, d plan.Decisio
 	out, err := do(ctx)
 	elapsed := p.Now().Sub(began)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", stage, err)
+		err = p.failed(ctx, stage, err)
 		p.Sink.Emit(event.StageFailed{Stage: stage, Error: err.Error(), Elapsed: elapsed})
 		return out, err
 	}
 	p.Sink.Emit(event.StageFinished{Stage: stage, Elapsed: elapsed})
 	return out, nil
 }
+
+// stages are their names, in their order.
+var stages = []string{event.Fetch, event.Compile, event.Archive, event.Upload, event.Release}
+
+// failed puts the stage's name on its error, and says what is left when the run was stopped.
+func (p *Pipeline) failed(ctx context.Context, stage string, err error) error {
+	ended := ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, context.Cause(ctx)))
+	err = fmt.Errorf("%s: %w", stage, err)
+	var released *release.StoppedError
+	if !ended || errors.As(err, &released) && released.Version > 0 {
+		return err
+	}
+	last := len(stages)
+	if p.Release == nil {
+		last = slices.Index(stages, event.Upload)
+	}
+	return &StoppedError{Err: err, Remaining: stages[slices.Index(stages, stage):last]}
+}
+
+// StoppedError says how far a run came whose context ended.
+type StoppedError struct {
+	// Err is what the stage says that was at work.
+	Err error
+	// Remaining are the stages that are still to be done, in their order.
+	Remaining []string
+}
+
+func (e *StoppedError) Error() string {
+	return e.Err.Error() + "; remaining: " + strings.Join(e.Remaining, ", ")
+}
+
+// Unwrap returns what the stage says.
+func (e *StoppedError) Unwrap() error { return e.Err }

@@ -36,6 +36,11 @@ func (a *attempt) stopped(ctx context.Context, version int, live bool, lost erro
 	return &StoppedError{App: a.op.AppName, Version: version, Live: live, err: errors.Join(ctx.Err(), context.Cause(ctx), lost)}
 }
 
+// unsent is the error of a run that was stopped before anything was asked for.
+func (a *attempt) unsent(ctx context.Context) error {
+	return fmt.Errorf("the slug is uploaded (slug %s), and not released: %w", a.op.SlugID, context.Cause(ctx))
+}
+
 // create sends the release, and searches for it whenever it may have been made unseen.
 func (a *attempt) create(ctx context.Context, description string) (platform.Release, error) {
 	in := platform.ReleaseCreate{Slug: a.op.SlugID, Description: plan.Mark(description, a.op.Apply)}
@@ -63,7 +68,7 @@ func (a *attempt) create(ctx context.Context, description string) (platform.Rele
 // post sends one request, which the journal knows of before it leaves.
 func (a *attempt) post(ctx context.Context, in platform.ReleaseCreate) (platform.Release, error) {
 	if ctx.Err() != nil {
-		return platform.Release{}, context.Cause(ctx)
+		return platform.Release{}, a.unsent(ctx)
 	}
 	a.op.Step = journal.ReleaseIntent
 	a.op.Unanswered++
@@ -85,6 +90,9 @@ func (a *attempt) post(ctx context.Context, in platform.ReleaseCreate) (platform
 	default: // it was not sent
 		a.op.Unanswered--
 		a.note(journal.BlobVerified)
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", a.unsent(ctx), err)
+		}
 	}
 	return rel, err
 }

@@ -159,6 +159,9 @@ func (s *Stage) run(ctx context.Context, step plan.Release, in artifact.Upload) 
 	failpoint.Hit("release.check.before")
 	base, err := s.checkBaseline(ctx, step)
 	failpoint.Hit("release.checked")
+	if ctx.Err() != nil {
+		return artifact.Release{}, a.unsent(ctx)
+	}
 	if err != nil {
 		return artifact.Release{}, err
 	}

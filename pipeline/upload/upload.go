@@ -59,6 +59,9 @@ func (s *Stage) Run(ctx context.Context, step plan.Upload, slug artifact.Slug) (
 	s.emit(event.TaskStarted{Stage: event.Upload, Subject: subject, Total: slug.Size})
 	id, done, err := s.run(ctx, step, slug)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("the slug is built, and not uploaded: %w", err)
+		}
 		s.emit(event.TaskFailed{Stage: event.Upload, Subject: subject, Error: err.Error(), Elapsed: time.Since(start)})
 		return artifact.Upload{}, err
 	}
