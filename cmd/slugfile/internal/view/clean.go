@@ -13,6 +13,26 @@ import (
 // who wants several lines splits first.
 func Clean(s string) string { return clean(s, false) }
 
+// quoted is Clean for what people review: it hides nothing. What Clean drops, escape sequences,
+// is quoted like other control characters. Bytes that are not UTF-8 look as they do in JSON.
+func quoted(s string) string {
+	if isPlain(s) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r == '\t':
+			b.WriteString("    ")
+		case hostile(r):
+			b.WriteString(quote(r))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // cleanOutput cleans a line of a step or a dyno. Of a line that was drawn over with
 // carriage returns the last drawing counts. On a terminal with colour, colours stay.
 func cleanOutput(line string, st Style) string {
@@ -237,6 +257,53 @@ func shorten(s string, n int) string {
 		}
 	}
 	return string(runes[:head]) + "…" + string(runes[tail:])
+}
+
+// wrapped breaks clean text without colours into lines of at most n columns, at blanks where it
+// can. Beyond that many lines (0: any number) the last one is cut.
+func wrapped(s string, n, most int) []string {
+	return pack(strings.SplitAfter(s, " "), n, most)
+}
+
+// pack puts pieces of clean text into lines of at most n columns. A piece that is wider than a
+// line is broken at blanks, and a word that is, anywhere.
+func pack(pieces []string, n, most int) []string {
+	n = max(n, 2) // a wide character takes two
+	var lines []string
+	line, used := "", 0
+	end := func() { lines, line, used = append(lines, strings.TrimRight(line, " ")), "", 0 }
+	var put func(piece string)
+	put = func(piece string) {
+		switch w := width(strings.TrimRight(piece, " ")); {
+		case used+w <= n:
+			line, used = line+piece, used+width(piece)
+		case w <= n:
+			end()
+			put(piece)
+		default:
+			if words := strings.SplitAfter(piece, " "); len(words) > 1 && words[1] != "" {
+				for _, word := range words {
+					put(word)
+				}
+				return
+			}
+			for _, r := range piece {
+				if used+runeWidth(r) > n {
+					end()
+				}
+				line, used = line+string(r), used+runeWidth(r)
+			}
+		}
+	}
+	for _, p := range pieces {
+		put(p)
+	}
+	end()
+	if most > 0 && len(lines) > most {
+		lines = lines[:most]
+		lines[most-1] = truncate(lines[most-1]+" …", n)
+	}
+	return lines
 }
 
 // pad fills clean text without colours with blanks to n columns.

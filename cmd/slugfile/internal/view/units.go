@@ -24,6 +24,14 @@ func Size(n int64) string {
 	return ""
 }
 
+// delta writes a difference of sizes with its sign: +1.2 kB, -950 B.
+func delta(n int64) string {
+	if n > 0 {
+		return "+" + Size(n)
+	}
+	return Size(n)
+}
+
 // Elapsed writes a time span: 12ms, 2.1s, 1m04s, 1h02m.
 func Elapsed(d time.Duration) string {
 	switch {

@@ -1,0 +1,210 @@
+package view
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/slugfile/slugfile/pipeline/plan"
+)
+
+// nested is what stands before a line about the slug: blanks.
+const nested = "      "
+
+// slug draws the size of the slug beside what it is now, and what it may be.
+func (d *planDrawing) slug() {
+	c := d.p.Slug
+	text, limit := slugSize(c), slugLimit(c)
+	start := pad("slug", kindWidth) + "  "
+	if limit != "" && width(start)+width(text)+width(limit)+6 <= columns {
+		text, limit = text+"; "+limit, ""
+	}
+	text = start + shorten(text, columns-4-width(start))
+	if c.Action == plan.Keep {
+		text = d.s.dim(text)
+	}
+	d.line("  %s %s", d.s.symbol(symbolOf(c.Action)), text)
+	if limit != "" {
+		d.line("%s", nested+limit)
+	}
+}
+
+// slugSize is "48.1 MB → 49.0 MB  +900.0 kB", as far as it is known.
+func slugSize(c plan.SlugChange) string {
+	switch {
+	case c.Next == nil && c.KnownAfter == "" && c.Now == nil:
+		return "size not known"
+	case c.Action == plan.Keep || c.Now == nil:
+		return next(c.Next, c.KnownAfter)
+	case c.Next == nil:
+		return Size(*c.Now) + " → " + next(c.Next, c.KnownAfter)
+	}
+	return Size(*c.Now) + " → " + Size(*c.Next) + "  " + difference(*c.Now, *c.Next)
+}
+
+// next is a size, or after what it is known.
+func next(size *int64, after string) string {
+	switch {
+	case size != nil:
+		return Size(*size)
+	case after != "":
+		return "known after " + shorten(quoted(after), widestName)
+	}
+	return "not known"
+}
+
+func difference(now, next int64) string {
+	if now == next {
+		return "the same"
+	}
+	return delta(next - now)
+}
+
+// slugLimit names the limit of slug.yaml, and that of the platform where it differs.
+func slugLimit(c plan.SlugChange) string {
+	switch {
+	case c.Limit <= 0 && c.PlatformLimit <= 0:
+		return ""
+	case c.Limit <= 0:
+		return "limit " + Size(c.PlatformLimit) + " (the platform's)"
+	case c.PlatformLimit <= 0 || c.PlatformLimit == c.Limit:
+		return "limit " + Size(c.Limit)
+	}
+	return "limit " + Size(c.Limit) + ", the platform's " + Size(c.PlatformLimit)
+}
+
+// dirs draws a table of the directories at the top of the slug: what is in them now and then,
+// unpacked. Without Verbose those stay out that are as large as before.
+func (d *planDrawing) dirs() {
+	shown := d.p.Slug.Dirs
+	if !d.verbose {
+		shown = moved(shown)
+	}
+	if len(shown) == 0 {
+		return
+	}
+	more := len(shown) - d.most(len(shown), shownDirs)
+	table := dirTable(d.p.Slug.Dirs, largest(shown, len(shown)-more))
+	var widths [3]int
+	for _, r := range table {
+		for i := range widths {
+			widths[i] = max(widths[i], width(r[i]))
+		}
+	}
+	for _, r := range table {
+		now := ""
+		if r[1] != "" {
+			now = right(r[1], widths[1]) + " → "
+		}
+		next := r[3]
+		if r[2] != "" {
+			next = right(r[2], widths[2]) + next
+		}
+		d.line("%s", nested+shorten(pad(r[0], widths[0])+"  "+now+next, columns-len(nested)))
+	}
+	if more > 0 {
+		d.line("%s", nested+d.s.dim(fmt.Sprintf("  and %d more (-v shows all)", more)))
+	}
+}
+
+// moved are the directories that change, or may.
+func moved(dirs []plan.DirChange) []plan.DirChange {
+	return slices.DeleteFunc(slices.Clone(dirs), func(c plan.DirChange) bool {
+		return c.Now != nil && c.Next != nil && *c.Now == *c.Next
+	})
+}
+
+// largest are the n directories that change most, in their order; what is not known counts as
+// much as it is now.
+func largest(dirs []plan.DirChange, n int) []plan.DirChange {
+	if len(dirs) <= n {
+		return dirs
+	}
+	weight := func(c plan.DirChange) int64 {
+		w := value(c.Next) - value(c.Now)
+		return max(w, -w)
+	}
+	order := make([]int, len(dirs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(weight(dirs[b]), weight(dirs[a])) })
+	order = order[:n]
+	slices.Sort(order)
+	out := make([]plan.DirChange, n)
+	for i, at := range order {
+		out[i] = dirs[at]
+	}
+	return out
+}
+
+func value(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// dirTable has a row for the sum of all directories, then one for each that is shown: name, now,
+// next, and the difference or when next is known. Nothing is said of now when nothing is there.
+func dirTable(all, shown []plan.DirChange) [][4]string {
+	none := !slices.ContainsFunc(all, func(c plan.DirChange) bool { return value(c.Now) > 0 })
+	rows := [][4]string{dirRow("unpacked", sum(all), none)}
+	for _, c := range shown {
+		name := "files at the top"
+		if c.Path != "." {
+			name = shorten(quoted(c.Path), 28) + "/"
+		}
+		rows = append(rows, dirRow("  "+name, c, none))
+	}
+	return rows
+}
+
+func dirRow(name string, c plan.DirChange, none bool) [4]string {
+	r := [4]string{name}
+	switch {
+	case none:
+	case c.Now == nil:
+		r[1] = "not known"
+	default:
+		r[1] = Size(*c.Now)
+	}
+	if c.Next == nil {
+		r[3] = next(nil, c.KnownAfter)
+		return r
+	}
+	r[2] = Size(*c.Next)
+	if c.Now != nil && !none {
+		r[3] = "  " + difference(*c.Now, *c.Next)
+	}
+	return r
+}
+
+// sum is known when every part is; it is known after the last part that is not yet.
+func sum(dirs []plan.DirChange) plan.DirChange {
+	total := plan.DirChange{Now: new(int64), Next: new(int64)}
+	add := func(to **int64, n *int64) {
+		if *to == nil || n == nil {
+			*to = nil
+			return
+		}
+		**to += *n
+	}
+	for _, c := range dirs {
+		add(&total.Now, c.Now)
+		add(&total.Next, c.Next)
+		if c.Next == nil {
+			total.KnownAfter = c.KnownAfter
+		}
+	}
+	return total
+}
+
+// right fills clean text with blanks before it.
+func right(s string, n int) string {
+	if w := width(s); w < n {
+		return strings.Repeat(" ", n-w) + s
+	}
+	return s
+}
