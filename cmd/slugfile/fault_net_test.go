@@ -385,63 +385,6 @@ func TestFaultNet_deadPlatformIsNamed(t *testing.T) {
 	r.assertInvariants(t, got)
 }
 
-// TestFaultLate_releasesAreMadeOnce: the platform carries POST /releases out, and nobody hears
-// of it, at once or after a while. As long as it acts within the time that a lost release is
-// looked for, there is one release, and one POST.
-func TestFaultLate_releasesAreMadeOnce(t *testing.T) {
-	t.Parallel()
-	inTable(t, "N10", "the platform acts, and nobody hears of it")
-	type late struct {
-		after, settle time.Duration
-	}
-	cases := []late{{0, 60 * time.Second}, {time.Millisecond, 60 * time.Second}, {300 * time.Millisecond, 60 * time.Second}, {1500 * time.Millisecond, 60 * time.Second}, {3 * time.Second, 8 * time.Second}}
-	if long {
-		cases = append(cases, late{20 * time.Second, 60 * time.Second}, late{58 * time.Second, 60 * time.Second})
-	}
-	each(t, cases, func(c late) string { return c.after.String() }, func(t *testing.T, c late) {
-		r := newRig(t)
-		r.Env[patienceVariable] = c.settle.String() + " 30s 30s"
-		r.forget(at(call{postReleases, 1}, func(*http.Request) *local.Fault {
-			return &local.Fault{DropAnswer: true, Late: c.after}
-		}))
-		got := r.run(t, r.dir, applyArgs...)
-		if n := r.count(postReleases); got.Code != exitDone || n != 1 {
-			t.Errorf("exit code %d after %d POSTs\n%s", got.Code, n, got.Err)
-		}
-		r.assertInvariants(t, got)
-	})
-}
-
-// TestFaultLate_beyondTheWindowIsOneReleaseTwice is the limit of the promise, stated: a platform
-// without idempotency keys that acts later than anybody looks for releases the same slug
-// twice, under one mark. It is never a third one, and never another slug.
-func TestFaultLate_beyondTheWindowIsOneReleaseTwice(t *testing.T) {
-	t.Parallel()
-	inTable(t, "N10", "the platform acts after the window")
-	r := newRig(t)
-	r.Env[patienceVariable] = "300ms 30s 30s"
-	const lateness = 1500 * time.Millisecond
-	r.forget(at(call{postReleases, 1}, func(*http.Request) *local.Fault {
-		return &local.Fault{DropAnswer: true, Late: lateness}
-	}))
-	got := r.run(t, r.dir, applyArgs...)
-	if got.Code != exitDone {
-		t.Fatalf("exit code %d\n%s", got.Code, got.Err)
-	}
-	r.accounts(t, got)
-	for end := time.Now().Add(20 * time.Second); len(r.releases(t)) < 2 && time.Now().Before(end); {
-		time.Sleep(20 * time.Millisecond)
-	}
-	list := r.releases(t)
-	if len(list) != 2 || list[0].Description != list[1].Description || list[0].Slug.ID != list[1].Slug.ID {
-		t.Fatalf("there are %d releases: %+v", len(list), list)
-	}
-	r.forget(nil)
-	if a := r.apply(t, r.dir, applyArgs...); a.Changed || r.count(postReleases) != 0 {
-		t.Errorf("one more apply: changed %v, %d POSTs", a.Changed, r.count(postReleases))
-	}
-}
-
 // TestFaultNet_silentPlatformIsGivenUp: an answer that never comes is no answer, for a GET and
 // for the one POST that must not be repeated.
 func TestFaultNet_silentPlatformIsGivenUp(t *testing.T) {

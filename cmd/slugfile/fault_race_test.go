@@ -11,13 +11,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/slugfile/slugfile/pipeline/platform/local"
 )
 
 // TestFaultRace_twoAppliesAtOnceMakeOneRelease starts two applies of one directory at once, in
-// one world, over and over. One of them releases; the other waits for it, and then finds nothing
-// to do.
+// one world, over and over. One of them releases; the other waits for it, says so when it waits
+// for long, and then finds nothing to do.
 func TestFaultRace_twoAppliesAtOnceMakeOneRelease(t *testing.T) {
 	t.Parallel()
 	inTable(t, "C1", "two applies at once in one directory")
@@ -29,9 +30,19 @@ func TestFaultRace_twoAppliesAtOnceMakeOneRelease(t *testing.T) {
 		if rnd.IntN(2) == 0 {
 			r.dropCache(t)
 		}
-		r.forget(nil)
+		slow := n%4 == 1
+		r.forget(at(call{postSlugs, 1}, func(*http.Request) *local.Fault {
+			if !slow {
+				return nil
+			}
+			return &local.Fault{Delay: 1500 * time.Millisecond}
+		}))
 		a, b := r.start(t, applyArgs...), r.start(t, applyArgs...)
-		r.oneWins(t, a.wait(t, 6*promptly), b.wait(t, 6*promptly))
+		first, second := a.wait(t, timely), b.wait(t, timely)
+		if slow && strings.Count(first.Out+second.Out, "waiting for it to end") != 1 {
+			t.Errorf("the one that waits does not say so:\n%s\n%s", first.Out, second.Out)
+		}
+		r.oneWins(t, first, second)
 		if t.Failed() {
 			t.Fatalf("round %d", n)
 		}
@@ -110,6 +121,90 @@ func TestFaultRace_planBecomesStale(t *testing.T) {
 		}
 		r.assertInvariants(t, got)
 	})
+}
+
+// TestFaultRace_machinesShareNoLock starts two applies from two homes at nearly the same time,
+// of one slug or of two. Nothing but the platform tells one of the other. Each makes one release
+// or none; one that was planned before the other released is refused, unless both asked in the
+// very same moment, and then the second one says so.
+func TestFaultRace_machinesShareNoLock(t *testing.T) {
+	t.Parallel()
+	inTable(t, "C2", "two applies from two homes at once")
+	rounds := sized(4, 40, 1000)
+	worlds := make([]int, min(8, rounds))
+	for n := range worlds {
+		worlds[n] = n
+	}
+	each(t, worlds, func(n int) string { return fmt.Sprint("world ", n) }, func(t *testing.T, world int) {
+		rnd := random(t, 2000+world)
+		r := newRig(t)
+		r.apply(t, r.dir, applyArgs...)
+		r.base = 1
+		theirs, dir := r.elsewhere(t)
+		for n := world; n < rounds; n += len(worlds) {
+			same := n%2 == 0
+			r.change(t, fmt.Sprint("mine ", n))
+			text := fmt.Sprint("mine ", n)
+			if !same {
+				text = fmt.Sprint("theirs ", n)
+			}
+			write(t, filepath.Join(dir, "main.txt"), text+"\n")
+			r.forget(func(*http.Request, call) *local.Fault { return &local.Fault{Delay: 5 * time.Millisecond} })
+			before := len(r.releases(t))
+			mine := r.start(t, applyArgs...)
+			time.Sleep(time.Duration(rnd.Int64N(int64(200 * time.Millisecond))))
+			other := (&rig{world: theirs, dir: dir}).start(t, applyArgs...)
+			list := []result{mine.wait(t, timely), other.wait(t, timely)}
+			r.row.add(func(f *faultRow) { f.runs++ })
+
+			released := 0
+			for _, got := range list {
+				r.accounts(t, got)
+				switch {
+				case got.Code == exitDone && strings.Contains(got.Out, `"changed":true}`):
+					released++
+				case got.Code == exitDone && same, got.Code == exitStale:
+				default:
+					t.Errorf("exit code %d\n%s%s", got.Code, got.Out, got.Err)
+				}
+			}
+			made := r.releases(t)
+			made = made[:len(made)-before]
+			if len(made) != released || released == 0 {
+				t.Errorf("I1: %d releases, and %d runs say so", len(made), released)
+			}
+			if len(made) == 2 && made[0].Description == made[1].Description {
+				t.Errorf("I1: two releases carry one mark: %s", made[0].Description)
+			}
+			if len(made) == 2 {
+				planned, named := fmt.Sprintf(`"version":%d,`, made[1].Version), fmt.Sprintf("v%d", made[1].Version)
+				if !slices.ContainsFunc(list, func(got result) bool {
+					return strings.Contains(line(got.Out, `"type":"planned"`), planned) || reports(got, named)
+				}) {
+					t.Errorf("the second release neither was planned on the first nor names it\n%s\n%s", list[0].Out, list[1].Out)
+				}
+			}
+			// What is live is mine or theirs; the next apply of mine makes it mine.
+			r.base = len(r.releases(t))
+			if r.run(t, r.dir, "plan", "--detailed-exitcode").Code == exitDone {
+				r.base--
+			}
+			r.assertInvariants(t, result{Code: -1})
+			if t.Failed() {
+				t.Fatalf("round %d, of one slug: %t", n, same)
+			}
+		}
+	})
+}
+
+// line is the first line of a text that holds another.
+func line(text, part string) string {
+	for l := range strings.Lines(text) {
+		if strings.Contains(l, part) {
+			return l
+		}
+	}
+	return ""
 }
 
 // elsewhere is another machine with a copy of the app.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os"
@@ -158,32 +159,57 @@ func TestFaultSignal_afterALostAnswerSaysWhatWasReleased(t *testing.T) {
 	r.assertInvariants(t, got)
 }
 
-// TestFaultSignal_secondOneEndsAtOnce: a step that ignores every signal, and a user who
-// presses Ctrl-C twice.
+// oneOfEach is one moment in each of the six stages.
+func oneOfEach() []moment {
+	names := []string{"plan", "during fetch", "during a step", "during archive", "during PUT", "release, POST"}
+	return slices.DeleteFunc(stages(), func(m moment) bool { return !slices.Contains(names, m.name) })
+}
+
+// prepareFor readies a world for a moment. step is what the moment during a step is held by.
+func (r *rig) prepareFor(t testing.TB, m moment, step string) {
+	t.Helper()
+	switch m.name {
+	case "during a step":
+		r.step(t, step)
+	case "during archive":
+		r.bigSource(t)
+	case "during fetch":
+		r.Env[patienceVariable] = window.String() + " 30s 1s" // the rest of a stalled download is asked for soon
+	}
+}
+
+// TestFaultSignal_secondOneEndsAtOnce: a user presses Ctrl-C twice, and the step that runs ignores
+// every signal.
 func TestFaultSignal_secondOneEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	inTable(t, "K6", "INT twice, and a step that ignores signals")
-	r := newRig(t)
-	r.step(t, "trap '' INT TERM HUP\n"+slowStep)
-	p := r.prepareStart(t, applyArgs...)
-	reached := p.out.shows(`"line":"the step is at work"`)
-	p.begin(t)
-	p.until(t, "step", reached)
-	p.signal(t, syscall.SIGINT)
-	time.Sleep(100 * time.Millisecond) // two at once would be one
-	p.signal(t, syscall.SIGINT)
-	start := time.Now()
-	got := p.wait(t, 10*time.Second)
-	if took := time.Since(start); got.Code != exitInterrupted || took > promptly {
-		t.Errorf("exit code %d after %s", got.Code, took)
-	}
-	r.leavesNoProcess(t)
-	// It may have ended before it could say why: that is what the second one is for.
-	if n := len(r.releases(t)); n != 0 {
-		t.Errorf("%d releases were made", n)
-	}
-	r.assertInvariants(t)
+	inTable(t, "K6", "INT twice in each stage, and a step that ignores signals")
+	each(t, oneOfEach(), func(m moment) string { return m.name }, func(t *testing.T, m moment) {
+		r := newRig(t)
+		r.prepareFor(t, m, "trap '' INT TERM HUP\n"+slowStep)
+		p := r.prepareStart(t, applyArgs...)
+		reached := m.hold(t, r, p)
+		p.begin(t)
+		p.until(t, m.name, reached)
+		p.signal(t, syscall.SIGINT)
+		time.Sleep(100 * time.Millisecond) // two at once would be one
+		p.signal(t, syscall.SIGINT)
+		start := time.Now()
+		got := p.wait(t, 3*promptly)
+		if took := time.Since(start); got.Code != exitInterrupted || took > atOnce {
+			t.Errorf("I5: exit code %d, %s after the second signal", got.Code, took)
+		}
+		r.free()
+		r.leavesNoProcess(t)
+		if n := len(r.releases(t)); n != 0 {
+			t.Errorf("%d releases were made", n)
+		}
+		// It may have ended before it could say why: that is what the second one is for.
+		r.assertInvariants(t, result{Out: got.Out, Err: got.Err, Code: -1})
+	})
 }
+
+// atOnce is how long a process takes to end that does nothing more, on a busy machine.
+const atOnce = 2 * time.Second
 
 // TestFaultSignal_localPlatformStopsItsDynos interrupts apply --local while it waits for a web
 // process that never listens and ignores SIGTERM, and while it stays up.
@@ -231,37 +257,44 @@ func TestFaultSignal_localPlatformStopsItsDynos(t *testing.T) {
 	})
 }
 
-// TestFaultSignal_readerThatLeaves: standard output is a pipe, and whoever reads it goes away in the
-// middle of the upload. Whatever becomes of slugfile then, the next apply converges.
+// TestFaultSignal_readerThatLeaves: standard output is a pipe, and whoever reads it goes away.
+// Whatever becomes of slugfile then, the next apply finishes.
 func TestFaultSignal_readerThatLeaves(t *testing.T) {
 	t.Parallel()
-	inTable(t, "K6", "the reader of standard output leaves")
-	r := newRig(t)
-	g := newGate(t, nil)
-	r.hold(at(call{putBlob, 1}, func(*http.Request) *local.Fault { return g.pass() }), g)
-	p := r.prepareStart(t, applyArgs...)
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.cmd.Stdout = write
-	p.begin(t)
-	if err := write.Close(); err != nil {
-		t.Fatal(err)
-	}
-	p.until(t, "PUT", g.reached)
-	if err := read.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r.free()
-	got := p.wait(t, 3*promptly)
-	if got.Code == exitDone {
-		t.Error("it says that all went well, and nobody could hear the result")
-	}
-	r.leavesNoProcess(t)
-	got.Code = -1 // nothing can be asked of what it said
-	r.assertInvariants(t, got)
+	inTable(t, "K6", "the reader of standard output leaves in each stage")
+	each(t, oneOfEach(), func(m moment) string { return m.name }, func(t *testing.T, m moment) {
+		r := newRig(t)
+		r.prepareFor(t, m, briefStep)
+		p := r.prepareStart(t, applyArgs...)
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.cmd.Stdout = write
+		reached := m.hold(t, r, p)
+		// What it says is passed on until it is to be lost.
+		go func() { _, _ = io.Copy(&p.out, read) }()
+		p.begin(t)
+		if err := write.Close(); err != nil {
+			t.Fatal(err)
+		}
+		p.until(t, m.name, reached)
+		if err := read.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r.free()
+		got := p.wait(t, timely)
+		if got.Code == exitDone {
+			t.Error("it says that all went well, and nobody could hear the result")
+		}
+		r.leavesNoProcess(t)
+		got.Code = -1 // nothing can be asked of what it said
+		r.assertInvariants(t, got)
+	})
 }
+
+// briefStep is held for long enough that something can be done meanwhile.
+const briefStep = "echo the step is at work\nsleep 1\n" + packStep
 
 // stopped waits until the whole process stands still: a signal is noticed thread by thread.
 func (p *running) stopped(t *testing.T) {
@@ -285,35 +318,34 @@ func (p *running) stopped(t *testing.T) {
 	t.Fatal("it does not stop")
 }
 
-// TestFaultSignal_stoppedAndContinued: a laptop is closed during the upload, and opened again.
+// TestFaultSignal_stoppedAndContinued: a laptop is closed, and opened again.
 func TestFaultSignal_stoppedAndContinued(t *testing.T) {
 	t.Parallel()
-	inTable(t, "K6", "TSTP, then CONT")
-	r := newRig(t)
-	g := newGate(t, nil)
-	r.hold(at(call{putBlob, 1}, func(req *http.Request) *local.Fault {
-		req.Body = &gatedBody{ReadCloser: req.Body, left: 100_000, gate: g}
-		return nil
-	}), g)
-	p := r.prepareStart(t, applyArgs...)
-	// A process whose group has no parent in its session, as under a runner without a terminal, is
-	// not stopped by SIGTSTP.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.begin(t)
-	p.until(t, "PUT", g.reached)
-	p.signal(t, syscall.SIGTSTP)
-	p.stopped(t)
-	r.free()
-	time.Sleep(300 * time.Millisecond)
-	select {
-	case <-p.done:
-		t.Error("it ended while it was stopped")
-	default:
-	}
-	p.signal(t, syscall.SIGCONT)
-	got := p.wait(t, 6*promptly)
-	if got.Code != exitDone {
-		t.Errorf("exit code %d\n%s", got.Code, got.Err)
-	}
-	r.assertInvariants(t, got)
+	inTable(t, "K6", "TSTP, then CONT, in each stage")
+	each(t, oneOfEach(), func(m moment) string { return m.name }, func(t *testing.T, m moment) {
+		r := newRig(t)
+		r.prepareFor(t, m, briefStep)
+		p := r.prepareStart(t, applyArgs...)
+		// A process whose group has no parent in its session, as under a runner without a terminal, is
+		// not stopped by SIGTSTP.
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		reached := m.hold(t, r, p)
+		p.begin(t)
+		p.until(t, m.name, reached)
+		p.signal(t, syscall.SIGTSTP)
+		p.stopped(t)
+		r.free()
+		time.Sleep(300 * time.Millisecond)
+		select {
+		case <-p.done:
+			t.Error("it ended while it was stopped")
+		default:
+		}
+		p.signal(t, syscall.SIGCONT)
+		got := p.wait(t, timely)
+		if got.Code != exitDone {
+			t.Errorf("exit code %d\n%s", got.Code, got.Err)
+		}
+		r.assertInvariants(t, got)
+	})
 }

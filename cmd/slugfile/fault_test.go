@@ -109,6 +109,8 @@ type rig struct {
 	mu     sync.Mutex
 	calls  []string
 	meddle func(*http.Request, call) *local.Fault
+	// quiet is when the platform has acted on the last request that it acts upon late.
+	quiet time.Time
 	// held is what keeps a call waiting, if anything does.
 	held *gate
 }
@@ -222,7 +224,28 @@ func (r *rig) fault(req *http.Request) *local.Fault {
 	if meddle == nil {
 		return nil
 	}
-	return meddle(req, c)
+	fault := meddle(req, c)
+	if fault != nil && fault.Late > 0 {
+		r.mu.Lock()
+		r.quiet = latest(r.quiet, time.Now().Add(fault.Late))
+		r.mu.Unlock()
+	}
+	return fault
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// awaitQuiet waits until the platform has acted upon everything that it was asked for.
+func (r *rig) awaitQuiet() {
+	r.mu.Lock()
+	quiet := r.quiet
+	r.mu.Unlock()
+	time.Sleep(time.Until(quiet.Add(100 * time.Millisecond)))
 }
 
 // forget begins a new count of calls, with another hook.
@@ -476,7 +499,7 @@ func (r *rig) assertInvariants(t testing.TB, faulty ...result) applied {
 		t.Errorf("I4: the app's directory was changed (-before +after):\n%s", d)
 	}
 	r.leavesNoProcess(t)
-	// The platform may have been slow with a request of a run that is gone.
+	r.awaitQuiet()
 	if last := len(r.releases(t)) - r.base; last != made {
 		t.Errorf("I1: a release came late: %d new ones, not %d", last, made)
 	}
