@@ -133,7 +133,7 @@ func BenchmarkBuild(b *testing.B) {
 	description := plan.CommitDescription(r.Key)
 	seen := plan.Observed{Released: &r, Target: &plan.Target{
 		Name: "example", App: &platform.App{Name: "example"}, Current: &platform.Release{Version: 1, CreatedAt: time.Unix(0, 0)},
-		Slug: &platform.Slug{Stack: platform.Ref{Name: "heroku-24"}, ProcessTypes: in.File.ProcessTypes, CommitDescription: &description, Checksum: ptr("SHA256:0")},
+		Slug: &platform.Slug{Stack: platform.Ref{Name: "heroku-24"}, ProcessTypes: in.File.ProcessTypes, CommitDescription: &description, Checksum: ptr(digest.Of(nil).Checksum())},
 	}}
 	changed := in
 	changed.Source.Tree = slices.Clone(in.Source.Tree)

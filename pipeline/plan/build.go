@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,26 +28,23 @@ func Build(in Inputs, seen Observed) Plan {
 		p.Problems = append(p.Problems, Problem{Message: "there is no slug.yaml"})
 		return p
 	}
-	b := &builder{in: in, seen: seen, p: &p}
-	b.stack = TargetStack(in, seen)
-	b.runtimes, p.Problems = resolve(in, seen)
-	p.Problems = append([]Problem{}, p.Problems...)
-	p.Stack = b.stack
-	p.Key = key(in, b.stack, b.runtimes)
-	b.steps = steps(in, b.stack, b.runtimes, seen)
-	if s := seen.Slug; s != nil && !p.Key.IsZero() && s.PlanKey == p.Key {
-		b.slug = s
-	}
-	if r := seen.Released; r != nil && seen.Target != nil && seen.Target.Slug != nil {
-		b.released = r
-	}
+	in = Prepare(in)
+	b := newBuilder(in, seen)
+	b.p = &p
+	p.Problems = append(p.Problems, b.unresolved...)
+	p.Stack, p.Key = b.stack, b.key
+	p.Basis = basis(in, seen)
+	slices.SortFunc(p.Withheld, func(a, b tree.Withheld) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rule, b.Rule))
+	})
 
 	b.target()
 	b.decide()
+	b.drift()
 	b.showRuntimes()
 	b.showSteps()
 	b.showSlug()
-	b.showFiles()
+	b.showContents()
 	b.showProcessTypes()
 	b.showRelease()
 	b.warn()
@@ -57,16 +55,31 @@ func Build(in Inputs, seen Observed) Plan {
 
 // builder holds what Build has worked out so far.
 type builder struct {
-	in       Inputs
-	seen     Observed
-	p        *Plan
+	in   Inputs
+	seen Observed
+	// base is what the plan is compared with, or nil.
+	base     *Base
 	stack    string
+	key      digest.Digest
 	runtimes []Runtime
-	steps    []plannedStep
+	// unresolved are the runtimes whose bytes nobody knows.
+	unresolved []Problem
+	steps      []plannedStep
 	// slug is the finished slug of this plan key, when the store has it.
 	slug *artifact.Slug
-	// released is what is remembered of the slug that runs now.
-	released *Record
+	p    *Plan
+}
+
+// newBuilder works out what the inputs lead to; there must be a slug.yaml.
+func newBuilder(in Inputs, seen Observed) *builder {
+	b := &builder{in: in, seen: seen, base: base(seen), stack: TargetStack(in, seen)}
+	b.runtimes, b.unresolved = resolve(in, seen)
+	b.key = key(in, b.stack, b.runtimes)
+	b.steps = steps(in, b.stack, b.runtimes, seen)
+	if s := seen.Slug; s != nil && !b.key.IsZero() && s.PlanKey == b.key {
+		b.slug = s
+	}
+	return b
 }
 
 func (b *builder) problem(subject, message, hint string) {
@@ -77,17 +90,15 @@ func (b *builder) warning(subject, message, hint string) {
 	b.p.Warnings = append(b.p.Warnings, Warning{subject, message, hint})
 }
 
-// current is the slug that runs now, or nil.
-func (b *builder) current() *platform.Slug {
-	if b.seen.Target == nil || b.seen.Target.Current == nil {
-		return nil
-	}
-	return b.seen.Target.Slug
-}
-
 // target says where the slug goes, and whether the platform will take it.
 func (b *builder) target() {
 	p, t := b.p, b.seen.Target
+	if g := b.seen.Against; g != nil {
+		p.Against = &Against{Kind: g.Kind, Name: g.Name, Stack: g.Stack, Key: g.Key}
+	}
+	if b.base != nil && b.base.Stack != b.stack && b.base.Stack != "" && b.stack != "" {
+		p.StackChange = &StackChange{b.base.Stack, b.stack}
+	}
 	if t == nil {
 		if b.stack == "" {
 			b.problem("stack", "nobody says which stack the slug is for",
@@ -96,22 +107,11 @@ func (b *builder) target() {
 		return
 	}
 	p.App, p.Local = t.Name, t.Local
-	if t.App == nil {
-		p.Create = true
-		if !t.Local && !b.in.Create {
-			b.problem("app", fmt.Sprintf("there is no app %s", t.Name),
-				"check the name, or let apply make it with --create")
-		}
-	} else {
-		a := t.App
-		p.App, p.AppID = a.Name, a.ID
-		if a.Generation.Name == "fir" {
-			b.problem("app", fmt.Sprintf("%s is a Fir app: Fir runs container images and takes no slugs", a.Name),
-				"release to an app of the Cedar generation")
-		}
-		if a.ArchivedAt != nil {
-			b.problem("app", fmt.Sprintf("%s is archived", a.Name), "restore it on the platform first")
-		}
+	if t.App != nil {
+		p.App, p.AppID = t.App.Name, t.App.ID
+	}
+	if p.Against == nil { // a comparison needs no app that takes the slug
+		b.app()
 	}
 	if b.stack == "" {
 		b.problem("stack", "neither slug.yaml nor the platform says which stack the slug is for",
@@ -130,25 +130,17 @@ func (b *builder) target() {
 	}
 	if c := t.Current; c != nil {
 		p.Current = &Current{
-			ID: c.ID, Version: c.Version, Age: max(0, t.Now-c.CreatedAt.Unix()),
+			ID: c.ID, Version: c.Version, Age: t.age(*c),
 			By: c.User.Email, Description: c.Description,
 		}
 	}
-	s := b.current()
+	s := currentSlug(b.seen)
 	if s == nil {
 		return
 	}
 	p.Current.SlugID, p.Current.Stack = s.ID, s.Stack.Name
 	if s.Checksum != nil {
 		p.Current.Checksum = *s.Checksum
-	}
-	if s.Stack.Name != b.stack {
-		p.StackChange = &StackChange{s.Stack.Name, b.stack}
-	}
-	if _, ours := releasedKey(s); !ours {
-		p.Drift = append(p.Drift, Drift{
-			Kind: DriftRelease, Version: p.Current.Version, By: p.Current.By, Age: p.Current.Age, Description: p.Current.Description,
-		})
 	}
 	if n := t.Newest; n != nil && n.Version > p.Current.Version {
 		switch n.Status {
@@ -177,48 +169,61 @@ func (b *builder) supported(deprecated bool) {
 	}
 }
 
-// releasedKey is the plan key in the slug's commit description.
-func releasedKey(s *platform.Slug) (digest.Digest, bool) {
-	if s == nil || s.CommitDescription == nil {
-		return digest.Digest{}, false
-	}
-	return ParseCommitDescription(*s.CommitDescription)
-}
-
-// decide answers the first question: is there anything to do? A slug without a checksum was
-// made by another tool and is always another one.
+// decide answers the first question: is there anything to do? A released slug without a
+// checksum was made by another tool and is always another one.
 func (b *builder) decide() {
-	p, s := b.p, b.current()
+	p, old := b.p, b.base
 	p.Changed = true
 	switch {
-	case b.seen.Target == nil && b.slug != nil:
+	case old == nil && b.seen.Target == nil && b.slug != nil:
 		p.Changed, p.Why = false, "the slug is in the store"
-	case b.seen.Target == nil:
+	case old == nil && b.seen.Target == nil:
 		p.Why = "the slug has to be made"
 	case p.Create:
 		p.Why = "there is no such app yet"
-	case s == nil:
+	case old == nil:
 		p.Why = "no slug is released yet"
 	case p.Key.IsZero():
 		p.Why = "not all inputs are known"
-	case s.Stack.Name != b.stack:
+	case old.Stack != b.stack:
 		p.Why = "the stack changes"
-	case !maps.Equal(s.ProcessTypes, b.in.File.ProcessTypes):
+	case !maps.Equal(old.ProcessTypes, b.in.File.ProcessTypes):
 		p.Why = "the process types change"
-	case s.Checksum == nil || *s.Checksum == "":
+	case old.Kind == BaseRelease && old.Checksum.IsZero():
 		p.Why = "the released slug has no checksum: another tool made it"
-	default:
-		have, ours := releasedKey(s)
-		switch {
-		case ours && have == p.Key:
-			p.Changed, p.Why = false, fmt.Sprintf("v%d was made of the same inputs", b.version())
-		case b.slug != nil && strings.EqualFold(*s.Checksum, b.slug.Digest.Checksum()):
-			p.Changed, p.Why = false, fmt.Sprintf("v%d is the same slug", b.version())
-		case !ours:
-			p.Why = fmt.Sprintf("v%d was released outside slugfile", b.version())
-		default:
-			p.Why = "the inputs changed"
+	case old.Key == p.Key:
+		p.Changed, p.Why = false, old.Name+" was made of the same inputs"
+		if old.Kind != BaseRelease {
+			p.Why = old.Name + " has the same inputs"
 		}
+	case b.slug != nil && old.Checksum == b.slug.Digest:
+		p.Changed, p.Why = false, old.Name+" is the same slug"
+	case !old.Key.IsZero():
+		p.Why = "the inputs changed"
+	case old.Kind == BaseRelease:
+		p.Why = old.Name + " was released outside slugfile"
+	default:
+		p.Why = "not all inputs of " + old.Name + " are known"
+	}
+}
+
+// app says whether there is an app that takes slugs.
+func (b *builder) app() {
+	t := b.seen.Target
+	if t.App == nil {
+		b.p.Create = true
+		if !t.Local && !b.in.Create {
+			b.problem("app", fmt.Sprintf("there is no app %s", t.Name),
+				"check the name, or let apply make it with --create")
+		}
+		return
+	}
+	if t.App.Generation.Name == "fir" {
+		b.problem("app", fmt.Sprintf("%s is a Fir app: Fir runs container images and takes no slugs", t.App.Name),
+			"release to an app of the Cedar generation")
+	}
+	if t.App.ArchivedAt != nil {
+		b.problem("app", fmt.Sprintf("%s is archived", t.App.Name), "restore it on the platform first")
 	}
 }
 
@@ -234,7 +239,7 @@ func (b *builder) done() string {
 	switch {
 	case b.slug != nil:
 		return "the slug is in the store"
-	case !b.p.Changed:
+	case !b.p.Changed && b.seen.Against == nil:
 		return "the release has this slug"
 	}
 	return ""
@@ -253,8 +258,9 @@ func (b *builder) needed(r Runtime) bool {
 
 func (b *builder) showRuntimes() {
 	var before []RuntimeRecord
-	if b.released != nil {
-		before = b.released.Runtimes
+	told := b.base != nil && b.base.Record.tells()
+	if told {
+		before = b.base.Record.Runtimes
 	}
 	for _, r := range b.runtimes {
 		c := RuntimeChange{Action: b.unremembered(), Name: r.Name, Digest: r.Digest, Bytes: r.Size}
@@ -262,11 +268,11 @@ func (b *builder) showRuntimes() {
 		c.From, c.After = whence(r), versionOf(from)
 		i := slices.IndexFunc(before, func(o RuntimeRecord) bool { return o.Name == r.Name })
 		switch {
-		case !b.p.Changed && b.seen.Target != nil:
+		case b.base != nil && !b.p.Changed:
 			c.Action = Keep
 		case i >= 0:
 			c.Action, c.Before, c.After = compareRuntime(before[i], r)
-		case b.released != nil:
+		case told:
 			c.Action = Add
 		}
 		switch {
@@ -296,168 +302,33 @@ func (b *builder) showRuntimes() {
 
 // unremembered is the action for a part when nothing is remembered of the released slug.
 func (b *builder) unremembered() Action {
-	if b.current() == nil {
+	if b.base == nil {
 		return Add
 	}
 	return Unknown
 }
 
-func (b *builder) showSteps() {
-	for _, s := range b.steps {
-		c := StepChange{Action: Change, Name: s.Name}
-		var old *StepRecord
-		if b.released != nil {
-			if i := slices.IndexFunc(b.released.Steps, func(o StepRecord) bool { return o.Name == s.Name }); i >= 0 {
-				old = &b.released.Steps[i]
-			}
-		}
-		switch {
-		case b.done() != "":
-			c.Action, c.State, c.Why = Keep, Reused, b.done()
-		case s.Known != nil:
-			c.Action, c.State, c.Why = Keep, Reused, "inputs unchanged"
-			if old != nil && old.Key != s.key {
-				c.Why = "built here before"
-			}
-		case s.after != "":
-			c.State, c.After, c.Why = Open, s.after, "after step "+s.after
-		default:
-			c.State, c.Why = Runs, b.whyRuns(s, old)
-		}
-		if c.Action == Change && old == nil && (b.current() == nil || b.released != nil) {
-			c.Action = Add
-		}
-		b.p.Steps = append(b.p.Steps, c)
-	}
-	if b.released == nil || !b.p.Changed {
+// showContents tells files and sizes. It looks at whole trees, so it does nothing when nothing
+// changes.
+func (b *builder) showContents() {
+	if !b.p.Changed {
+		b.p.FilesKnown = true
 		return
 	}
-	for _, o := range b.released.Steps {
-		if !slices.ContainsFunc(b.steps, func(s plannedStep) bool { return s.Name == o.Name }) {
-			b.p.Steps = append(b.p.Steps, StepChange{Action: Remove, Name: o.Name, State: Removed, Why: "no longer in slug.yaml"})
-		}
-	}
-}
-
-// whyRuns says what is different from the step that made the released slug.
-func (b *builder) whyRuns(s plannedStep, old *StepRecord) string {
-	if old == nil || old.Definition.IsZero() {
-		return "never built here"
-	}
-	if old.Key == s.key {
-		return "its output is no longer in the store"
-	}
-	var why []string
-	if i := b.stepIndex(s.Name); i >= 0 && old.Definition != digest.OfJSON(definition(b.in.File, b.in.File.Build[i])) {
-		why = append(why, "its definition changed")
-	}
-	if b.released.Stack != b.stack {
-		why = append(why, "stack changed")
-	}
-	for _, name := range s.Runtimes {
-		i := slices.IndexFunc(b.runtimes, func(r Runtime) bool { return r.Name == name })
-		j := slices.IndexFunc(b.released.Runtimes, func(r RuntimeRecord) bool { return r.Name == name })
-		if i >= 0 && j >= 0 && b.runtimes[i].Digest != b.released.Runtimes[j].Digest {
-			why = append(why, partRuntime(name)+" changed")
-		}
-	}
-	if i := b.stepIndex(s.Name); i >= 0 {
-		was := stepInputs(b.in.File.Build[i], b.released.Source, namedSecrets(b.in.File.Files))
-		switch n := len(fileChanges(entries(was), entries(s.Inputs))); n {
-		case 0:
-		case 1:
-			why = append(why, "1 input changed")
-		default:
-			why = append(why, fmt.Sprintf("%d inputs changed", n))
-		}
-	}
-	if len(why) == 0 {
-		return "an earlier step's output changed"
-	}
-	return strings.Join(why, ", ")
-}
-
-func (b *builder) stepIndex(name string) int {
-	for i, s := range b.in.File.Build {
-		if s.Name == name {
-			return i
-		}
-	}
-	return -1
-}
-
-// open are the steps whose outputs are not known.
-func (b *builder) open() []string {
-	var names []string
-	if b.done() == "" {
-		for _, s := range b.steps {
-			if s.Known == nil {
-				names = append(names, s.Name)
-			}
-		}
-	}
-	return names
-}
-
-func (b *builder) showSlug() {
-	c := &b.p.Slug
-	c.Action, c.Limit, c.Dirs = Change, int64(b.in.File.Limits.Slug), []DirChange{}
-	if s := b.current(); s != nil {
-		c.Now = s.Size
-		if c.Now == nil && b.released != nil {
-			c.Now = &b.released.Size
-		}
-	} else {
-		c.Action = Add
-	}
-	switch {
-	case !b.p.Changed:
-		c.Action, c.Next = Keep, c.Now
-		if c.Next == nil && b.slug != nil {
-			c.Next = &b.slug.Size
-		}
-	case b.slug != nil:
-		c.Next = &b.slug.Size
-	default:
-		c.KnownAfter = "archive"
-		if open := b.open(); len(open) > 0 {
-			c.KnownAfter = open[len(open)-1]
-		}
-	}
-	b.checkSize()
-}
-
-// Heroku takes slugs of up to 1 GB and says that bigger ones boot slower; from this size on
-// plan says so too: https://devcenter.heroku.com/articles/limits
-const largeSlug = 300 * 1000 * 1000
-
-func (b *builder) checkSize() {
-	c := b.p.Slug
-	size := c.Next
-	if size == nil {
-		size = c.Now
-	}
-	if size == nil {
+	if b.base == nil && b.seen.Target == nil {
+		b.showFiles(contents{}, nil)
 		return
 	}
-	which := "the slug"
-	if c.Next == nil {
-		which = "the released slug"
-	}
-	switch {
-	case c.Limit > 0 && c.Next != nil && *c.Next > c.Limit && b.p.Changed:
-		b.problem("slug", fmt.Sprintf("the slug has %d bytes, limits.slug allows %d", *c.Next, c.Limit), "leave files out, or raise limits.slug")
-	case c.Limit > 0 && *size > c.Limit/10*9:
-		b.warning("slug", fmt.Sprintf("%s has %d bytes, near limits.slug of %d", which, *size, c.Limit), "")
-	case *size > largeSlug:
-		b.warning("slug", fmt.Sprintf("%s has %d bytes: dynos with slugs over 300 MB boot slower", which, *size), "")
-	}
+	next := b.known()
+	left := b.left(next)
+	b.showFiles(next, left)
+	b.showDirs(next, left)
 }
 
 func (b *builder) showProcessTypes() {
-	before := map[string]string{}
-	if s := b.current(); s != nil {
-		before = s.ProcessTypes
+	var before map[string]string
+	if b.base != nil {
+		before = b.base.ProcessTypes
 	}
 	names := map[string]bool{}
 	for n := range before {
@@ -491,14 +362,14 @@ const releasePhase = "release"
 const webType = "web"
 
 func (b *builder) showRelease() {
-	if b.seen.Target == nil || !b.p.Changed {
+	if b.seen.Target == nil || b.seen.Against != nil || !b.p.Changed {
 		return
 	}
 	r := &ReleaseChange{
 		Action: Change, App: b.p.App, From: b.version(),
 		Restarts: []string{}, Starts: []string{}, Adds: []string{}, Stops: []string{}, Description: b.description(),
 	}
-	if b.current() == nil {
+	if b.base == nil {
 		r.Action = Add
 	}
 	for _, c := range b.p.ProcessTypes {
@@ -577,7 +448,7 @@ func (b *builder) work() {
 		w.Archive.Decision = Decision[artifact.Slug]{Why: why, Known: b.slug}
 	}
 	t := b.seen.Target
-	if t == nil {
+	if t == nil || b.seen.Against != nil {
 		return
 	}
 	app := b.p.AppID
@@ -588,8 +459,8 @@ func (b *builder) work() {
 	w.Upload.App, w.Upload.ProcessTypes, w.Upload.Stack = app, in.File.ProcessTypes, b.stack
 	w.Upload.Commit, w.Upload.CommitDescription = in.Git.SHA, CommitDescription(b.p.Key)
 	w.Release = Release{App: app, AppName: b.p.App, BaselineVersion: t.Latest, Description: b.description()}
-	if b.current() != nil {
-		w.Release.Baseline = b.p.Current.ID
+	if c := t.Current; c != nil && (c.Slug != nil || t.Slug != nil) {
+		w.Release.Baseline = c.ID
 	}
 }
 

@@ -267,7 +267,7 @@ func TestBuild_givesTheStagesWhatIsKnown(t *testing.T) {
 	if first.Known == nil || first.Known.Dir != "/store/dependencies" || first.Why != "inputs unchanged" {
 		t.Errorf("the step with the same inputs does not carry its output: %+v", first.Decision)
 	}
-	if second.Known != nil || second.Why != "2 inputs changed" {
+	if second.Known != nil || second.Why != "inputs changed: lib/new.js and 1 more" {
 		t.Errorf("the changed step is taken for known: %+v", second.Decision)
 	}
 	if work.Upload.App != "app-id" || work.Upload.Create != nil || work.Release.Baseline != "release-id" || work.Release.BaselineVersion != 12 {
@@ -358,10 +358,10 @@ func TestBuild_namesWhatAStepRunsFor(t *testing.T) {
 		"its definition changed": func(w *world) { w.in.File.Build[0].Env = map[string]string{"A": "b"} },
 		"stack changed":          func(w *world) { w.in.File.Stack = "heroku-22" },
 		"runtime node changed":   func(w *world) { w.in.File.Runtimes[0].URL = node11 },
-		"1 input changed": func(w *world) {
+		"input changed: package.json": func(w *world) {
 			w.in.Source = source("lib/old.js", "migrate.js", "package.json=1", "run*", "current->lib", "web.js")
 		},
-		"its definition changed, runtime node changed": func(w *world) {
+		"its definition changed; runtime node changed": func(w *world) {
 			w.in.File.Build[0].Run = "npm install"
 			w.in.File.Runtimes[0].URL = node11
 		},

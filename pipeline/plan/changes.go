@@ -52,6 +52,7 @@ type Plan struct {
 	Slug        SlugChange      `json:"slug"`
 	// Files are the files and links of the slug that change, those of runtimes apart. When
 	// FilesKnown is not set they cannot be told: FilesWhy says why, and FilesHint what to do.
+	// When it is set, FilesWhy says what could not be compared, if anything.
 	// FilesAfter lists the steps whose files are told only after they ran.
 	FilesKnown   bool            `json:"files_known"`
 	FilesWhy     string          `json:"files_why,omitempty"`
@@ -201,7 +202,7 @@ type DirChange struct {
 type FileChange struct {
 	Action Action `json:"action"`
 	Path   string `json:"path"`
-	// What says what differs of a changed one: content, mode, link or kind.
+	// What says what differs of a changed one: "content", "mode", "content, mode", "link" or "kind".
 	What   string      `json:"what,omitempty"`
 	Before *tree.Entry `json:"before,omitempty"`
 	After  *tree.Entry `json:"after,omitempty"`

@@ -1,7 +1,10 @@
 package plan
 
 import (
+	"fmt"
 	"iter"
+	"slices"
+	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
@@ -21,6 +24,7 @@ func NewRecord(in Inputs, stack string, slug artifact.Slug, t artifact.Tree) Rec
 	if in.File == nil {
 		return r
 	}
+	in = Prepare(in)
 	parts := map[string]int{}
 	seen := Observed{Tools: map[string]Tool{}, Archives: map[string]Tool{}}
 	for _, a := range t.Runtimes {
@@ -41,8 +45,8 @@ func NewRecord(in Inputs, stack string, slug artifact.Slug, t artifact.Tree) Rec
 		parts[partRuntime(a.Name)] = len(parts)
 		r.Runtimes = append(r.Runtimes, RuntimeRecord{Name: a.Name, From: a.from(), Digest: a.Digest, Layout: a.layout()})
 	}
-	for _, c := range in.File.Build {
-		s := StepRecord{Name: c.Name, Definition: digest.OfJSON(definition(in.File, c))}
+	for i, c := range in.File.Build {
+		s := StepRecord{Name: c.Name, Definition: digest.OfJSON(definition(in.File, c)), Inputs: in.prepare().steps[i].digest}
 		for _, o := range t.Outputs {
 			if o.Step == c.Name {
 				s.Key = o.Key
@@ -92,56 +96,84 @@ func byPath(members []artifact.Member) iter.Seq[*artifact.Member] {
 	}
 }
 
-// showFiles compares the files of the released slug with those of the next, as far as both
-// are known: runtimes are told as a whole, and outputs only when they are there.
-func (b *builder) showFiles() {
+// showFiles compares the files of what the plan is compared with, with those of the next slug,
+// as far as both are known: runtimes are told as a whole, and outputs only when they are there.
+func (b *builder) showFiles(next contents, left []leftStep) {
 	p := b.p
+	unknown := func(why, hint string) { p.FilesKnown, p.FilesAfter, p.FilesWhy, p.FilesHint = false, nil, why, hint }
 	switch {
-	case !p.Changed:
-		p.FilesKnown = true
+	case b.base == nil && b.seen.Target == nil:
+		unknown("nothing is compared without a platform", "")
 		return
-	case b.seen.Target == nil:
-		p.FilesWhy = "nothing is compared without a platform"
+	case b.base == nil:
+		unknown("nothing is released yet", "")
 		return
-	case b.current() == nil:
-		p.FilesWhy = "nothing is released yet"
+	case b.base.Record == nil && b.base.Why != "":
+		unknown(b.base.Why, b.base.Hint)
 		return
-	case b.released == nil, len(b.released.Parts) != len(b.released.Tree):
-		p.FilesWhy = "the released slug was not made on this machine"
+	case b.base.Record == nil && b.base.Kind == BaseRelease:
+		unknown("the released slug was not made on this machine", b.base.Hint)
+		return
+	case b.base.Record == nil:
+		unknown("nothing is known of what is in "+b.base.Name, b.base.Hint)
+		return
+	case next.err != nil:
+		unknown(next.err.Error(), "")
 		return
 	}
 	p.FilesKnown = true
-	unknown := map[string]bool{}
-	var after []*tree.Entry
-	if next := b.seen.Next; b.slug != nil && next != nil && next.Key == p.Key {
-		after = next.files(nil)
-	} else {
-		var outputs []artifact.Output
-		var later []string
-		for _, s := range b.steps {
-			if s.Known != nil {
-				outputs = append(outputs, *s.Known)
-				continue
-			}
-			if b.slug != nil { // no step will run and tell
-				p.FilesKnown, p.FilesWhy = false, "nothing is remembered of what is in the slug"
-				return
-			}
-			unknown[s.Name] = true
-			later = append(later, s.Outputs...)
-			p.FilesAfter = append(p.FilesAfter, s.Name)
-		}
-		l := layout(b.in.File.Files, artifact.Tree{Outputs: outputs, Source: b.in.Source}, later)
-		if err := l.err(); err != nil {
-			p.FilesKnown, p.FilesAfter, p.FilesWhy = false, nil, err.Error()
+	without := map[string]bool{}
+	var missing []string
+	for _, l := range left {
+		without[l.name] = true
+		switch {
+		case l.same:
+		case l.later && b.slug != nil: // no step will run and tell
+			unknown("nothing is remembered of what is in the slug", "")
 			return
-		}
-		after = make([]*tree.Entry, len(l.members))
-		for i := range l.members {
-			after[i] = &l.members[i].Entry
+		case l.later:
+			p.FilesAfter = append(p.FilesAfter, l.name)
+		case l.missing:
+			missing = append(missing, partStep(l.name))
 		}
 	}
-	p.Files = append(p.Files, fileChanges(b.released.files(unknown), after)...)
+	if missing != nil {
+		p.FilesWhy = fmt.Sprintf("what %s left behind in %s is not known", strings.Join(missing, " and "), b.base.Name)
+		p.FilesHint = "build it there first"
+	}
+	after := next.files(without)
+	if old := b.base.Record; old.tells() {
+		p.Files = append(p.Files, fileChanges(old.files(without), after)...)
+		return
+	}
+	b.compareByPlace(after, left)
+}
+
+// compareByPlace compares with a slug of which only the files are known, and not what brought
+// them: what lies where a runtime or an unknown output goes is left out on both sides.
+func (b *builder) compareByPlace(after []*tree.Entry, left []leftStep) {
+	p := b.p
+	var apart, runtimes []string
+	for _, r := range b.runtimes {
+		if r.enters() {
+			apart, runtimes = append(apart, r.Into), append(runtimes, partRuntime(r.Name))
+		}
+	}
+	for _, l := range left {
+		apart = append(apart, places(b.in.File.Files, l.outputs)...)
+	}
+	if slices.Contains(apart, ".") {
+		p.FilesKnown, p.FilesAfter = false, nil
+		p.FilesWhy = "nothing tells which files of " + b.base.Name + " came from a runtime or a step"
+		return
+	}
+	if runtimes != nil {
+		p.FilesWhy = "files that lie where " + strings.Join(runtimes, " and ") + " goes are not compared: nothing tells what they came from"
+	}
+	outside := func(list []*tree.Entry) []*tree.Entry {
+		return slices.DeleteFunc(list, func(e *tree.Entry) bool { return lies(e.Path, apart) })
+	}
+	p.Files = append(p.Files, fileChanges(outside(entries(b.base.Record.Tree)), outside(after))...)
 }
 
 // files are the entries of the slug that no runtime and none of the given steps brought.
@@ -193,7 +225,7 @@ func fileChanges(before, after []*tree.Entry) []FileChange {
 			out = append(out, FileChange{Action: Add, Path: e.Path, After: &e})
 		case *before[0] != *after[0]:
 			b, a := *before[0], *after[0]
-			out = append(out, FileChange{Action: Change, Path: a.Path, What: whatDiffers(b, a), Before: &b, After: &a})
+			out = append(out, FileChange{Action: Change, Path: a.Path, What: whatChanged(b, a), Before: &b, After: &a})
 		}
 		if order <= 0 {
 			before = before[1:]
@@ -212,14 +244,17 @@ func pastDirs(list []*tree.Entry) []*tree.Entry {
 	return list
 }
 
-func whatDiffers(before, after tree.Entry) string {
+// whatChanged names what differs of a file or link. A file's content and mode may both.
+func whatChanged(before, after tree.Entry) string {
 	switch {
 	case before.Kind != after.Kind:
 		return "kind"
 	case before.Kind == tree.Link:
 		return "link"
-	case before.Digest != after.Digest:
-		return "content"
+	case before.Digest == after.Digest && before.Size == after.Size:
+		return "mode"
+	case before.Exec != after.Exec:
+		return "content, mode"
 	}
-	return "mode"
+	return "content"
 }

@@ -158,6 +158,8 @@ type RuntimeRecord struct {
 	Digest digest.Digest `json:"digest"`
 	// Layout is the digest of strip, into, only and build_only with the bytes.
 	Layout digest.Digest `json:"layout,omitzero"`
+	// Unknown says that its files are not in Tree: nobody had looked into it.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // StepRecord is one step of a Record.
@@ -166,4 +168,8 @@ type StepRecord struct {
 	Key  digest.Digest `json:"key"`
 	// Definition is the digest of what slug.yaml said of it.
 	Definition digest.Digest `json:"definition,omitzero"`
+	// Inputs is the digest of the part of the source tree that it sees.
+	Inputs digest.Digest `json:"inputs,omitzero"`
+	// Unknown says that its outputs are not in Tree: it had not run.
+	Unknown bool `json:"unknown,omitempty"`
 }
