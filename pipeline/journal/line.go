@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
-	"strconv"
 )
 
 // version is that of the lines. A program that finds another one does not know what they mean.
@@ -33,6 +32,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+func sum(body []byte) string { return fmt.Sprintf("%0*x", crcDigits, crc32.Checksum(body, castagnoli)) }
+
 // record is an operation in a line.
 type record struct {
 	Version int `json:"v"`
@@ -44,7 +45,7 @@ func encode(o Operation) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	line := fmt.Appendf(nil, "%s%08x%s%s%s", lineOpen, crc32.Checksum(body, castagnoli), lineMid, body, lineClose)
+	line := []byte(lineOpen + sum(body) + lineMid + string(body) + lineClose)
 	if len(line) > maxLine {
 		return nil, fmt.Errorf("the step %s has %d bytes, and at most %d can be remembered", o.Step, len(line), maxLine)
 	}
@@ -95,12 +96,11 @@ func decode(name string, text []byte) (lines []Operation, size int64, err error)
 // parse reads one line without its end, or says why it is wrong.
 func parse(line []byte) (o Operation, why string) {
 	const head = len(lineOpen) + crcDigits + len(lineMid)
-	if len(line) < head+1 || string(line[:len(lineOpen)]) != lineOpen || string(line[head-len(lineMid):head]) != lineMid || line[len(line)-1] != '}' {
+	if len(line) < head+1 || len(line) >= maxLine || string(line[:len(lineOpen)]) != lineOpen || string(line[head-len(lineMid):head]) != lineMid || line[len(line)-1] != '}' {
 		return o, "it is no line of a journal"
 	}
-	want, err := strconv.ParseUint(string(line[len(lineOpen):len(lineOpen)+crcDigits]), 16, 32)
 	body := line[head : len(line)-1]
-	if err != nil || crc32.Checksum(body, castagnoli) != uint32(want) {
+	if string(line[len(lineOpen):len(lineOpen)+crcDigits]) != sum(body) {
 		return o, "its checksum does not match, so it was changed after it was written"
 	}
 	var r record

@@ -21,6 +21,8 @@ type attempt struct {
 	*Stage
 	journal *journal.Journal
 	op      journal.Operation
+	// base is the highest version that the plan knows of.
+	base int
 }
 
 // note writes what has happened already. When that fails the next apply has to find it out, so that this
@@ -42,9 +44,12 @@ func (a *attempt) unsent(ctx context.Context) error {
 }
 
 // create sends the release, and searches for it whenever it may have been made unseen.
-func (a *attempt) create(ctx context.Context, description string) (platform.Release, error) {
-	in := platform.ReleaseCreate{Slug: a.op.SlugID, Description: plan.Mark(description, a.op.Apply)}
+func (a *attempt) create(ctx context.Context, step plan.Release) (platform.Release, error) {
+	in := platform.ReleaseCreate{Slug: a.op.SlugID, Description: plan.Mark(step.Description, a.op.Apply)}
 	for post := 1; ; post++ {
+		if rel, ok, err := a.checkBaseline(ctx, step); ok || err != nil {
+			return rel, err
+		}
 		rel, err := a.post(ctx, in)
 		if err == nil {
 			a.created(rel)
@@ -63,6 +68,52 @@ func (a *attempt) create(ctx context.Context, description string) (platform.Rele
 		}
 		a.emit(event.Retry{Stage: event.Release, Subject: subject, Attempt: post, Error: fmt.Sprintf("no release appeared within %s; it is sent again with the same mark", a.settle())})
 	}
+}
+
+// checkBaseline reads the releases right before one is asked for. It fails with a *StaleError when the app
+// was released since the plan was made, or is being released. A request that was given up for lost
+// may have been carried out after all; its release is returned then.
+func (a *attempt) checkBaseline(ctx context.Context, step plan.Release) (rel platform.Release, ok bool, err error) {
+	failpoint.Hit("release.check.before")
+	list, err := a.list(ctx, step.BaselineVersion)
+	failpoint.Hit("release.checked")
+	if ctx.Err() != nil {
+		return rel, false, a.unsent(ctx)
+	}
+	if err != nil {
+		return rel, false, err
+	}
+	a.base = step.BaselineVersion
+	if ours := a.ours(list); len(ours) > 0 {
+		a.base = a.op.Baseline.Version
+		a.created(ours[0])
+		return ours[0], true, nil
+	}
+	var current, coming *platform.Release
+	for _, r := range list {
+		if step.BaselineVersion == 0 {
+			a.base = max(a.base, r.Version) // those of an app that was made since
+		}
+		if r.Current && (current == nil || r.Version > current.Version) {
+			current = &r
+		}
+		if coming == nil && r.Version > step.BaselineVersion && r.Status == platform.Pending && r.Slug != nil {
+			coming = &r
+		}
+	}
+	stale := &StaleError{App: step.AppName, Current: current, BaselineVersion: step.BaselineVersion}
+	switch {
+	case step.Baseline != "" && (current == nil || current.ID != step.Baseline),
+		step.Baseline == "" && current != nil && current.Slug != nil:
+		return rel, false, stale
+	case coming != nil:
+		stale.Current = coming
+		return rel, false, stale
+	}
+	if a.op.Unanswered == 0 {
+		a.op.Baseline = journal.Release{ID: step.Baseline, Version: a.base}
+	}
+	return rel, false, nil
 }
 
 // post sends one request, which the journal knows of before it leaves.
@@ -143,52 +194,61 @@ func (a *attempt) interrupted(ctx context.Context, lost error) error {
 // find takes one look. The oldest release that carries the mark is the first that the platform made.
 func (a *attempt) find(ctx context.Context) (platform.Release, bool, error) {
 	failpoint.Hit("release.look.before")
-	ours, _, err := a.newer(ctx, a.op.Baseline.Version)
+	list, err := a.list(ctx, a.op.Baseline.Version)
+	ours := a.ours(list)
 	if err != nil || len(ours) == 0 {
 		return platform.Release{}, false, err
 	}
 	return ours[0], true, nil
 }
 
-// newer lists the releases above base, oldest first: ours carry the mark.
-func (a *attempt) newer(ctx context.Context, base int) (ours, others []platform.Release, err error) {
+// recent is how many releases are read at first; nearly always they are enough.
+const recent = 20
+
+// list reads the releases, newest first, down to the live one and to version base at least.
+func (a *attempt) list(ctx context.Context, base int) ([]platform.Release, error) {
 	list, err := a.Platform.Releases(ctx, a.op.App, recent)
-	if err == nil && len(list) >= recent && list[len(list)-1].Version > base {
-		list, err = a.Platform.Releases(ctx, a.op.App, 0)
+	isCurrent := func(r platform.Release) bool { return r.Current }
+	if err == nil && len(list) >= recent && (list[len(list)-1].Version > base || !slices.ContainsFunc(list, isCurrent)) {
+		return a.Platform.Releases(ctx, a.op.App, 0)
 	}
+	return list, err
+}
+
+// ours are the releases that carry the mark, oldest first.
+func (a *attempt) ours(list []platform.Release) (ours []platform.Release) {
 	for _, r := range slices.Backward(list) {
-		_, id, marked := plan.ParseMark(r.Description)
-		switch {
-		case r.Version <= base:
-		case marked && id == a.op.Apply:
+		if _, id, marked := plan.ParseMark(r.Description); marked && id == a.op.Apply {
 			ours = append(ours, r)
-		default:
-			others = append(others, r)
 		}
 	}
-	return ours, others, err
+	return ours
 }
 
 // compareVersion tells the user of releases that others made since the plan, and of our own if the
 // platform acted twice.
-func (a *attempt) compareVersion(ctx context.Context, rel platform.Release, base int) {
-	if rel.Version == base+1 {
+func (a *attempt) compareVersion(ctx context.Context, rel platform.Release) {
+	if rel.Version == a.base+1 {
 		return
 	}
-	ours, others, err := a.newer(ctx, base)
+	list, err := a.list(ctx, a.base)
 	if err != nil {
-		a.warn(fmt.Sprintf("the release is v%d, expected v%d: there were other releases since the plan was made", rel.Version, base+1))
+		a.warn(fmt.Sprintf("the release is v%d, expected v%d: there were other releases since the plan was made", rel.Version, a.base+1))
 		return
 	}
+	ours := a.ours(list)
 	a.tellTwins(ours)
-	var text []string
-	for _, r := range others {
-		if r.Version < rel.Version {
-			text = append(text, describe(r))
+	isOurs := func(r platform.Release) bool {
+		return slices.ContainsFunc(ours, func(o platform.Release) bool { return o.ID == r.ID })
+	}
+	var others []string
+	for _, r := range slices.Backward(list) {
+		if r.Version > a.base && r.Version < rel.Version && !isOurs(r) {
+			others = append(others, describe(r))
 		}
 	}
-	if len(text) > 0 {
-		a.warn(fmt.Sprintf("between the plan and v%d app %s was released by others: %s", rel.Version, a.op.AppName, strings.Join(text, ", ")))
+	if len(others) > 0 {
+		a.warn(fmt.Sprintf("between the plan and v%d app %s was released by others: %s", rel.Version, a.op.AppName, strings.Join(others, ", ")))
 	}
 }
 

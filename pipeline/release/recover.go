@@ -29,7 +29,7 @@ func (s *Stage) Recover(ctx context.Context) error {
 	for _, op := range s.Journal.Unsettled() {
 		a := &attempt{Stage: s, journal: s.Journal, op: op}
 		// Without an answer, a later apply tells of it.
-		if ours, _, err := a.newer(ctx, op.Baseline.Version); err == nil && a.tellTwins(ours) {
+		if list, err := a.list(ctx, op.Baseline.Version); err == nil && a.tellTwins(a.ours(list)) {
 			a.note(op.Step)
 		}
 	}

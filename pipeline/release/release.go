@@ -12,12 +12,10 @@ package release
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/event"
-	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/journal"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
@@ -54,7 +52,8 @@ const maxPosts = 3
 // StaleError says that the app was released since the plan was made. Nothing was released.
 type StaleError struct {
 	App string
-	// Current is the live release, nil when the app has none any more.
+	// Current is the live release, or one that becomes it when its release phase ends well. It is
+	// nil when the app has none any more.
 	Current *platform.Release
 	// BaselineVersion is the highest version when the plan was made.
 	BaselineVersion int
@@ -65,6 +64,9 @@ func (e *StaleError) Error() string {
 		return fmt.Sprintf("the plan is stale: app %s no longer has the release that the plan was made against", e.App)
 	}
 	s := fmt.Sprintf("the plan is stale: app %s now runs v%d", e.App, e.Current.Version)
+	if !e.Current.Current && e.Current.Status == platform.Pending {
+		s = fmt.Sprintf("the plan is stale: app %s is in the release phase of v%d", e.App, e.Current.Version)
+	}
 	if e.Current.User.Email != "" {
 		s += " by " + e.Current.User.Email
 	}
@@ -156,23 +158,11 @@ func (s *Stage) run(ctx context.Context, step plan.Release, in artifact.Upload) 
 	if err != nil {
 		return artifact.Release{}, err
 	}
-	failpoint.Hit("release.check.before")
-	base, err := s.checkBaseline(ctx, step)
-	failpoint.Hit("release.checked")
-	if ctx.Err() != nil {
-		return artifact.Release{}, a.unsent(ctx)
-	}
+	rel, err := a.create(ctx, step)
 	if err != nil {
 		return artifact.Release{}, err
 	}
-	if a.op.Unanswered == 0 {
-		a.op.Baseline = journal.Release{ID: step.Baseline, Version: base}
-	}
-	rel, err := a.create(ctx, step.Description)
-	if err != nil {
-		return artifact.Release{}, err
-	}
-	a.compareVersion(ctx, rel, base)
+	a.compareVersion(ctx, rel)
 	if rel, err = a.finish(ctx, rel); err != nil {
 		return artifact.Release{}, err
 	}
@@ -205,39 +195,4 @@ func (s *Stage) begin(step plan.Release, in artifact.Upload) (a *attempt, err er
 	}
 	a.op.App, a.op.AppName = step.App, step.AppName
 	return a, err
-}
-
-// recent is how many releases are read at first to find the live one; nearly always it is the newest.
-const recent = 20
-
-// checkBaseline reads the live release again and returns the highest version there is.
-func (s *Stage) checkBaseline(ctx context.Context, step plan.Release) (base int, err error) {
-	list, err := s.Platform.Releases(ctx, step.App, recent)
-	if err != nil {
-		return 0, err
-	}
-	isCurrent := func(r platform.Release) bool { return r.Current }
-	if !slices.ContainsFunc(list, isCurrent) && len(list) >= recent {
-		if list, err = s.Platform.Releases(ctx, step.App, 0); err != nil {
-			return 0, err
-		}
-	}
-	var current *platform.Release
-	for _, r := range list {
-		base = max(base, r.Version)
-		if r.Current && (current == nil || r.Version > current.Version) {
-			current = &r
-		}
-	}
-	stale := &StaleError{App: step.AppName, Current: current, BaselineVersion: step.BaselineVersion}
-	switch {
-	case step.Baseline != "" && (current == nil || current.ID != step.Baseline):
-		return 0, stale
-	case step.Baseline == "" && current != nil && current.Slug != nil:
-		return 0, stale
-	}
-	if step.BaselineVersion > 0 {
-		base = step.BaselineVersion
-	}
-	return base, nil
 }
