@@ -1,15 +1,16 @@
-// Package schema is the JSON schema of slug.yaml, and validation against it.
+// Package schema is the JSON schemas of slug.yaml, of plans and of saved plans, and validation
+// against them.
 //
-// slug.schema.json is generated from the types in config by "go generate", committed
-// and embedded: editors, slugfile and the reference read the same file. Validate
-// turns the validator's findings into diagnostics with positions. It fetches nothing:
-// no address in a schema or in a file is ever opened.
+// They are generated from the types in config and in pipeline/plan by "go generate", committed
+// and embedded: editors, slugfile, other programs and the reference read the same files.
+// Validate turns the validator's findings on a slug.yaml into diagnostics with positions. It
+// fetches nothing: no address in a schema or in a file is ever opened.
 package schema
 
 import (
-	_ "embed"
+	"bytes"
+	"embed"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -17,32 +18,71 @@ import (
 
 //go:generate go run ./gen
 
-//go:embed slug.schema.json
-var text string
+//go:embed *.schema.json
+var files embed.FS
 
-// JSON is the schema as it is committed.
-func JSON() []byte { return []byte(text) }
+// The names of the schemas.
+const (
+	Slug      = "slug"
+	Plan      = "plan"
+	SavedPlan = "saved-plan"
+)
 
-// local is the name under which the schema is compiled: its "$id" is for editors.
-const local = "slug.schema.json"
+// Of is the schema of that name as it is committed, and whether there is one.
+func Of(name string) (text []byte, ok bool) {
+	text, err := files.ReadFile(name + suffix)
+	return text, err == nil
+}
+
+// JSON is the schema of slug.yaml.
+func JSON() []byte {
+	text, _ := Of(Slug) // it is embedded
+	return text
+}
+
+const suffix = ".schema.json"
+
+// local is the name under which the schema of slug.yaml is compiled: its "$id" is for editors.
+const local = Slug + suffix
 
 // compiled is made when the first file is validated, since most commands that link
 // this package never validate one.
-var compiled = sync.OnceValues(func() (*schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+var compiled = sync.OnceValues(func() (*schema, error) { return read(Slug) })
+
+// read compiles the schema of that name.
+func read(name string) (*schema, error) {
+	text, ok := Of(name)
+	if !ok {
+		return nil, fmt.Errorf("there is no schema %q", name)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", local, err)
+		return nil, fmt.Errorf("read %s%s: %w", name, suffix, err)
 	}
 	root, ok := doc.(map[string]any)
 	if !ok {
-		return nil, fmt.Errorf("read %s: not an object", local)
+		return nil, fmt.Errorf("read %s%s: not an object", name, suffix)
 	}
 	v, err := compile(root)
 	if err != nil {
 		return nil, err
 	}
 	return &schema{validator: v, doc: root}, nil
-})
+}
+
+// Check says where a JSON document departs from the schema of that name. It compiles the schema
+// anew each time.
+func Check(name string, document []byte) error {
+	s, err := read(name)
+	if err != nil {
+		return err
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
+	if err != nil {
+		return fmt.Errorf("read document: %w", err)
+	}
+	return s.validator.Validate(value)
+}
 
 // schema is the validator beside the document that it was made from: the validator
 // keeps neither messages nor property names.

@@ -1,7 +1,9 @@
 package schema
 
 import (
+	"bytes"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,11 +14,7 @@ import (
 
 func document(t *testing.T) map[string]any {
 	t.Helper()
-	var doc map[string]any
-	if err := json.Unmarshal(JSON(), &doc); err != nil {
-		t.Fatal(err)
-	}
-	return doc
+	return documentOf(t, Slug)
 }
 
 // each visits every object of the schema that describes properties.
@@ -34,47 +32,72 @@ func each(v any, path string, visit func(path string, o map[string]any)) {
 	}
 }
 
-func TestSchema_describesEveryPropertyInTheAuthorsWords(t *testing.T) {
+// names are all schemas.
+var names = []string{Slug, Plan, SavedPlan}
+
+func documentOf(t *testing.T, name string) map[string]any {
+	t.Helper()
+	text, ok := Of(name)
+	if !ok {
+		t.Fatalf("no schema %s", name)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(text, &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func TestSchema_describesEveryPropertyInTheReadersWords(t *testing.T) {
 	t.Parallel()
-	n := 0
-	each(document(t), "", func(path string, o map[string]any) {
-		properties, ok := o["properties"].(map[string]any)
-		if !ok {
-			return
-		}
-		for name, p := range properties {
-			n++
-			p, _ := p.(map[string]any)
-			text, _ := p["description"].(string)
-			first, _, _ := strings.Cut(text, " ")
-			switch {
-			case text == "":
-				t.Errorf("%s/%s has no description", path, name)
-			case !strings.HasSuffix(text, "."):
-				t.Errorf("%s/%s: the description does not end with a stop: %q", path, name, text)
-			case strings.Trim(first, "abcdefghijklmnopqrstuvwxyz'") != "" && strings.ToLower(first) == strings.ReplaceAll(name, "_", ""):
-				t.Errorf("%s/%s: the description begins with a Go name: %q", path, name, text)
+	goName := regexp.MustCompile(`\bnil\b|\b[A-Z][a-z]+[A-Z]`)
+	for _, name := range names {
+		n := 0
+		each(documentOf(t, name), name, func(path string, o map[string]any) {
+			properties, ok := o["properties"].(map[string]any)
+			if !ok {
+				return
 			}
+			for name, p := range properties {
+				n++
+				p, _ := p.(map[string]any)
+				text, _ := p["description"].(string)
+				first, _, _ := strings.Cut(text, " ")
+				switch {
+				case text == "":
+					t.Errorf("%s/%s has no description", path, name)
+				case !strings.HasSuffix(text, "."):
+					t.Errorf("%s/%s: the description does not end with a stop: %q", path, name, text)
+				case strings.Trim(first, "abcdefghijklmnopqrstuvwxyz'") != "" && strings.ToLower(first) == strings.ReplaceAll(name, "_", ""):
+					t.Errorf("%s/%s: the description begins with a Go name: %q", path, name, text)
+				case goName.MatchString(text):
+					t.Errorf("%s/%s: the description speaks of Go: %q", path, name, text)
+				}
+			}
+		})
+		if n < 30 {
+			t.Errorf("only %d properties seen", n)
 		}
-	})
-	if n < 30 {
-		t.Errorf("only %d properties seen", n)
 	}
 }
 
 func TestSchema_isClosedAndOf2020(t *testing.T) {
 	t.Parallel()
-	doc := document(t)
-	if doc["$schema"] != "https://json-schema.org/draft/2020-12/schema" {
-		t.Errorf("$schema = %v", doc["$schema"])
-	}
-	if doc["$id"] != "https://raw.githubusercontent.com/slugfile/slugfile/main/schema/slug.schema.json" {
-		t.Errorf("$id = %v", doc["$id"])
-	}
-	each(doc, "", func(path string, o map[string]any) {
-		if _, ok := o["properties"]; ok && o["additionalProperties"] != false && o["type"] == "object" {
-			t.Errorf("%s takes unknown keys", path)
+	for _, name := range names {
+		doc := documentOf(t, name)
+		if doc["$schema"] != "https://json-schema.org/draft/2020-12/schema" {
+			t.Errorf("$schema = %v", doc["$schema"])
 		}
+		if doc["$id"] != "https://raw.githubusercontent.com/slugfile/slugfile/main/schema/"+name+".schema.json" {
+			t.Errorf("$id = %v", doc["$id"])
+		}
+		each(doc, name, func(path string, o map[string]any) {
+			if _, ok := o["properties"]; ok && o["additionalProperties"] != false && o["type"] == "object" {
+				t.Errorf("%s takes unknown keys", path)
+			}
+		})
+	}
+	each(document(t), "", func(path string, o map[string]any) {
 		if pattern, ok := o["pattern"].(string); ok && o["x-message"] == nil {
 			t.Errorf("%s: the pattern %s is not put in words", path, pattern)
 		}
@@ -83,24 +106,39 @@ func TestSchema_isClosedAndOf2020(t *testing.T) {
 
 func TestSchema_isValidByItsOwnDraft(t *testing.T) {
 	t.Parallel()
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The library carries the schema of the draft: nothing is fetched.
 	draft, err := jsonschema.NewCompiler().Compile("https://json-schema.org/draft/2020-12/schema")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := draft.Validate(doc); err != nil {
-		t.Error(err)
+	for _, name := range names {
+		text, _ := Of(name)
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := draft.Validate(doc); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCheck_saysWhichSchemaThereIsNot(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"other": `there is no schema "other"`, "../schema": `there is no schema`} {
+		if err := Check(name, []byte("{}")); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := Check(Plan, []byte("{")); err == nil || !strings.Contains(err.Error(), "read document") {
+		t.Errorf("half a document: %v", err)
 	}
 }
 
 func TestSchema_hasNoKeyThatDoesNotWorkYet(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{"apps", "check", "on_failure", "environments", "builder", "checks"} {
-		if strings.Contains(text, `"`+key+`"`) {
+		if strings.Contains(string(JSON()), `"`+key+`"`) {
 			t.Errorf("%s is in the schema", key)
 		}
 	}

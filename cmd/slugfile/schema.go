@@ -2,14 +2,21 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/slugfile/slugfile/schema"
 )
 
-type schemaCmd struct{}
+type schemaCmd struct {
+	Document string `arg:"" optional:"" enum:"slug,plan,saved-plan" default:"slug" help:"What the schema is of: slug (slug.yaml), plan (plan --json) or saved-plan (plan --out)."`
+}
 
-// Run prints the schema that is built into this program, for editors and for other tools.
+// Run prints a schema that is built into this program, for editors and for other tools.
 func (c *schemaCmd) Run(_ context.Context, app *App) error {
-	_, err := app.Out.Write(schema.JSON())
+	text, ok := schema.Of(c.Document)
+	if !ok {
+		return fmt.Errorf("print schema: there is none of %s", c.Document)
+	}
+	_, err := app.Out.Write(text)
 	return err
 }

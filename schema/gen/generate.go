@@ -46,6 +46,10 @@ func generate(base, path string) ([]byte, error) {
 	for name, def := range s.Definitions {
 		def.Description = forAuthors(name, def.Description)
 	}
+	return encode(s)
+}
+
+func encode(s *jsonschema.Schema) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)

@@ -1,11 +1,15 @@
 // Command gen writes the JSON schema of slug.yaml from the types in config and their
-// comments. It is run by "go generate" in the folder schema, and never linked into
+// comments, and those of plans from the types in pipeline/plan. It is run by "go generate" in the folder schema, and never linked into
 // slugfile: the library that reads the types brings a parser of Go source along.
 package main
 
 import (
 	"fmt"
 	"os"
+	"reflect"
+
+	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/schema"
 )
 
 func main() {
@@ -15,11 +19,28 @@ func main() {
 	}
 }
 
-// run writes the schema into the current folder.
+// run writes the schemas into the current folder.
 func run() error {
-	b, err := generate("github.com/slugfile/slugfile/schema", "../config")
-	if err != nil {
-		return fmt.Errorf("generate schema: %w", err)
+	const base = "github.com/slugfile/slugfile/schema"
+	for _, of := range []struct {
+		name  string
+		write func() ([]byte, error)
+	}{
+		{schema.Slug, func() ([]byte, error) { return generate(base, "../config") }},
+		{schema.Plan, func() ([]byte, error) {
+			return generatePlan(base, "../pipeline", reflect.TypeFor[plan.Plan](), schema.Plan)
+		}},
+		{schema.SavedPlan, func() ([]byte, error) {
+			return generatePlan(base, "../pipeline", reflect.TypeFor[plan.Saved](), schema.SavedPlan)
+		}},
+	} {
+		b, err := of.write()
+		if err != nil {
+			return fmt.Errorf("generate schema %s: %w", of.name, err)
+		}
+		if err := os.WriteFile(of.name+".schema.json", b, 0o644); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile("slug.schema.json", b, 0o644)
+	return nil
 }
