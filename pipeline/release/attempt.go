@@ -136,6 +136,11 @@ func (a *attempt) post(ctx context.Context, in platform.ReleaseCreate) (platform
 	case err == nil || errors.Is(err, platform.ErrAmbiguous):
 	case errors.As(err, &refused):
 		a.op.Unanswered--
+		if a.op.Unanswered > 0 {
+			// An earlier request may yet be carried out, and the next one must have its mark.
+			a.note(journal.BlobVerified)
+			break
+		}
 		a.op.Why = fmt.Sprintf("the platform refused it with HTTP status %d", refused.Status)
 		a.note(journal.Abandoned)
 	default: // it was not sent

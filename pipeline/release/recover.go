@@ -69,6 +69,9 @@ func (a *attempt) recover(ctx context.Context) error {
 	} else {
 		a.warn(fmt.Sprintf("v%d of app %s was released by an earlier apply that was interrupted", rel.Version, a.op.AppName))
 	}
+	// The earlier run may have been killed before it could say who released in between.
+	a.base = a.op.Baseline.Version
+	a.compareVersion(ctx, rel)
 	_, err = a.finish(ctx, rel)
 	var failed *FailedError
 	if errors.As(err, &failed) {
