@@ -84,7 +84,11 @@ func Diffs(ctx context.Context, p *plan.Plan, o DiffOptions) error {
 	return nil
 }
 
-const mayHoldSecrets = "may hold secrets"
+// Reasons that stand in two places.
+const (
+	mayHoldSecrets = "may hold secrets"
+	notHere        = "its bytes are not on this machine"
+)
 
 // textOf is the entry of a file, and an empty one of anything else.
 func textOf(e *tree.Entry) tree.Entry {
@@ -171,7 +175,7 @@ func (o DiffOptions) collect(ctx context.Context, p *plan.Plan, t texts, chosen 
 			return "", err
 		}
 	}
-	if !has(before) || o.From != nil {
+	if !has(before) {
 		return "", nil
 	}
 	of, s, missing, err := o.comparedWith(ctx, p)
@@ -216,7 +220,7 @@ func (o DiffOptions) comparedWith(ctx context.Context, p *plan.Plan) (of string,
 		s.Checksum = new(b.Checksum.Checksum())
 		return of, s, "", nil
 	}
-	return of, s, "nothing has its bytes", nil
+	return of, s, notHere, nil
 }
 
 // pick reads a slug once and keeps the texts at these paths.
@@ -329,7 +333,7 @@ func (t texts) diff(c *plan.FileChange, missing string) (diff, none string) {
 		case b == nil && prefix == "a/" && missing != "":
 			return "", "", missing
 		case b == nil:
-			return "", "", "its bytes are not on this machine"
+			return "", "", notHere
 		case bytes.IndexByte(b, 0) >= 0 || !utf8.Valid(b):
 			return "", "", "binary"
 		case hidden(c.Path, b):

@@ -52,6 +52,10 @@ type blobStream struct {
 
 func (d *blobStream) Read(p []byte) (int, error) {
 	for d.err == nil {
+		if err := d.ctx.Err(); err != nil { // what has arrived before would still be there to read
+			d.err = fmt.Errorf("%s: %w", d.op, err)
+			break
+		}
 		n, err := d.body.Read(p)
 		d.at += int64(n)
 		if d.at-d.fresh >= enough {

@@ -18,7 +18,7 @@ import (
 )
 
 // large is more than a connection has to bring to count as progress.
-var large = bytes.Repeat([]byte("a slug of some size. "), 200_000)
+var large = bytes.Repeat([]byte("a slug of some size. "), 60_000)
 
 // uploaded is a world with a blob, and the address it is read from.
 func uploaded(t *testing.T, body []byte) (*world, platform.Blob) {
@@ -73,13 +73,13 @@ func TestOpenBlob_goesOnWhereTheConnectionBroke(t *testing.T) {
 	}
 }
 
-// Ten connections that bring a part of the whole each are no reason to give up.
+// Seven connections that bring a part of the whole each are no reason to give up.
 func TestOpenBlob_countsNoBreakThatFollowsProgress(t *testing.T) {
 	t.Parallel()
-	body := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	body := bytes.Repeat([]byte("0123456789abcdef"), 10<<16)
 	w, from := uploaded(t, body)
 	w.Fail(func(r platformtest.Request) platformtest.Fault {
-		if r.Op == "GET blob" && r.N <= 10 {
+		if r.Op == "GET blob" && r.N <= 7 {
 			return platformtest.Fault{ReadFirst: 5 << 18}
 		}
 		return platformtest.Fault{}
