@@ -56,8 +56,12 @@ func BaseOf(kind, name string, in Inputs, seen Observed) Base {
 	}
 	in = Prepare(in)
 	b := newBuilder(in, seen)
-	r := b.record()
-	out.Stack, out.ProcessTypes, out.Key, out.Record = b.stack, maps.Clone(in.File.ProcessTypes), b.key, &r
+	out.Stack, out.ProcessTypes, out.Key = b.stack, maps.Clone(in.File.ProcessTypes), b.key
+	if r, err := b.record(); err != nil {
+		out.Why = err.Error()
+	} else {
+		out.Record = &r
+	}
 	if b.slug != nil {
 		size := b.slug.Size
 		out.Checksum, out.Size = b.slug.Digest, &size

@@ -23,6 +23,9 @@ func Build(in Inputs, seen Observed) Plan {
 		Drift: []Drift{}, Withheld: append([]tree.Withheld{}, in.Withheld...), Unpinned: []Unpinned{},
 		Warnings: []Warning{}, Problems: []Problem{},
 	}
+	slices.SortFunc(p.Withheld, func(a, b tree.Withheld) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rule, b.Rule))
+	})
 	if in.File == nil {
 		p.Why = "there is no slug.yaml"
 		p.Problems = append(p.Problems, Problem{Message: "there is no slug.yaml"})
@@ -34,9 +37,6 @@ func Build(in Inputs, seen Observed) Plan {
 	p.Problems = append(p.Problems, b.unresolved...)
 	p.Stack, p.Key = b.stack, b.key
 	p.Basis = basis(in, seen)
-	slices.SortFunc(p.Withheld, func(a, b tree.Withheld) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Rule, b.Rule))
-	})
 
 	b.target()
 	b.decide()

@@ -125,6 +125,12 @@ func (w *world) release() *world {
 	return w
 }
 
+// against compares with another base than the live release.
+func (w *world) against(b plan.Base) *world {
+	w.seen.Against = &b
+	return w
+}
+
 var cases = []struct {
 	name string
 	make func() *world
@@ -196,6 +202,69 @@ var cases = []struct {
 		w.seen.Released = nil
 		w.seen.Target.Newest = &platform.Release{Version: 13, Status: platform.Failed}
 		return w
+	}},
+	{"rolled_back", func() *world {
+		w := nodeApp().release()
+		w.in.File.Compression = "fast"
+		w.next("Deploy 1a2b3c4 [slugfile 01K]", &platform.SlugRef{ID: "b"})
+		w.next("Rollback to v12", &platform.SlugRef{ID: "slug-id"})
+		w.next("Set A config vars", &platform.SlugRef{ID: "slug-id"})
+		ours := nodeApp().release().seen.Target.Slug
+		w.seen.Target.Slug = ours
+		return w
+	}},
+	{"config_and_stack_drift", func() *world {
+		w := nodeApp()
+		w.in.File.ProcessTypes = map[string]string{"web": "web $PORT $DATABASE_URL ${X:-x}", "worker": "worker $QUEUE $DATABASE_URL $SECRET"}
+		w.release()
+		w.seen.Target.ConfigKnown, w.seen.Target.ConfigNames = true, []string{"SECRET"}
+		w.seen.Target.App.BuildStack.Name = "heroku-26"
+		return w
+	}},
+	{"read_from_platform", func() *world {
+		w := nodeApp().release()
+		w.seen.Released = &plan.Record{Tree: files(
+			"dist/app.js", "lib/old.js", "migrate.js=before", "node/bin/node*", "node_modules/gone.js", "package.json", "run*", "web.js")}
+		w.seen.Outputs = nil
+		w.in.Source = source("lib/old.js", "lib/new.js", "migrate.js", "node/own.txt", "package.json", "run", "web.js")
+		return w.build("dependencies")
+	}},
+	{"gone_from_platform", func() *world {
+		w := nodeApp().release()
+		w.in.File.Compression = "fast"
+		w.seen.Released, w.seen.ReleasedWhy, w.seen.ReleasedHint = nil, "the platform has removed the slug of v12", "apply once, and the next plan compares files"
+		return w
+	}},
+	{"against_revision", func() *world {
+		before := nodeApp()
+		before.in.File.Build = before.in.File.Build[:1]
+		before.in.File.ProcessTypes = map[string]string{"web": "node web.js"}
+		w := nodeApp().release()
+		w.in.File.Runtimes[0].URL = node11
+		w.in.Source = source("lib/old.js", "migrate.js", "package.json", "run", "current->lib", "web.js=edited")
+		return w.against(plan.BaseOf(plan.BaseRevision, "main (1a2b3c4)", before.in, before.seen))
+	}},
+	{"against_revision_same", func() *world {
+		before, w := nodeApp(), nodeApp()
+		w.seen.Target = nil
+		return w.against(plan.BaseOf(plan.BaseRevision, "main (1a2b3c4)", before.in, plan.Observed{}))
+	}},
+	{"against_saved", func() *world {
+		before := nodeApp().build("dependencies", "bundle")
+		w := nodeApp().build("dependencies")
+		w.seen.Target = nil
+		w.in.Source = source("lib/new.js", "migrate.js", "package.json", "run*", "current->lib", "web.js")
+		return w.against(plan.Save(plan.Build(before.in, before.seen), before.in, before.seen, plan.SavedOptions{}, now).Base("plan.json"))
+	}},
+	{"against_release", func() *world {
+		w := nodeApp().release()
+		was := nodeApp().release()
+		r := was.seen.Released
+		r.Steps = r.Steps[:1]
+		return w.against(plan.Base{
+			Kind: plan.BaseRelease, Name: "v11", Stack: "heroku-24", ProcessTypes: map[string]string{"web": "x"},
+			Key: sum("v11"), Checksum: sum("slug of v11"), Size: ptr(int64(40_000_000)), Record: r,
+		})
 	}},
 	{"unpinned_and_withheld", func() *world {
 		w := nodeApp()

@@ -46,7 +46,7 @@ func (b *builder) drift() {
 // run: another tool's, or an earlier one of ours.
 func (b *builder) releaseDrift() *Drift {
 	t, s := b.seen.Target, currentSlug(b.seen)
-	if s == nil {
+	if s == nil || !b.p.Changed && b.seen.Against == nil { // however it came there, it is what slug.yaml says
 		return nil
 	}
 	recent := t.recent()

@@ -291,10 +291,11 @@ func TargetStack(in Inputs, seen Observed) string {
 	case seen.Target.App != nil:
 		return seen.Target.App.Stack.Name
 	}
+	name := ""
 	for _, s := range seen.Target.Stacks {
 		if s.Default {
-			return s.Name
+			name = max(name, s.Name) // there is one; if not, the order of the list must not count
 		}
 	}
-	return ""
+	return name
 }

@@ -17,15 +17,17 @@ func NextRecord(in Inputs, seen Observed) Record {
 	if in.File == nil {
 		return Record{Tree: tree.Manifest{}, Source: tree.Manifest{}}
 	}
-	return newBuilder(Prepare(in), seen).record()
+	r, _ := newBuilder(Prepare(in), seen).record()
+	return r
 }
 
-func (b *builder) record() Record {
+// record is NextRecord. It has no files when the slug cannot be made, which the error tells.
+func (b *builder) record() (Record, error) {
 	source := b.in.prepare().reachable.tree
 	if r := b.whole(); r != nil {
 		out := *r
 		out.Source = source
-		return out
+		return out, nil
 	}
 	r := Record{Key: b.key, Stack: b.stack, Runtimes: []RuntimeRecord{}, Steps: []StepRecord{}, Source: source}
 	if b.slug != nil {
@@ -49,8 +51,8 @@ func (b *builder) record() Record {
 		})
 	}
 	part[partSource] = len(b.runtimes) + len(b.steps)
-	members := b.known().members
-	runtimes := b.broughtEntries(part)
+	known := b.known()
+	members, runtimes := known.members, b.broughtEntries(part)
 	r.Tree, r.Parts = make(tree.Manifest, 0, len(members)+len(runtimes)), make([]int, 0, len(members)+len(runtimes))
 	add := func(e tree.Entry, part int) {
 		if n := len(r.Tree); n == 0 || r.Tree[n-1].Path != e.Path { // of a directory of both, one is enough
@@ -68,7 +70,7 @@ func (b *builder) record() Record {
 	for _, e := range runtimes {
 		add(e.Entry, e.part)
 	}
-	return r
+	return r, known.err
 }
 
 // whole is what the store remembers of the finished slug of this plan, or nil.

@@ -8,11 +8,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -94,12 +96,16 @@ var anyWorld = rapid.Custom(func(t *rapid.T) world {
 		}
 	}
 	record := rapid.Custom(func(t *rapid.T) *plan.Record {
+		m := manifests.Draw(t, "tree")
+		parts := rapid.SliceOfN(rapid.IntRange(-1, 5), 0, 6)
+		if optional(t) {
+			parts = rapid.SliceOfN(rapid.IntRange(-1, 5), len(m), len(m))
+		}
 		return &plan.Record{
-			Key: digests.Draw(t, "key"), Stack: names.Draw(t, "stack"), Tree: manifests.Draw(t, "tree"), Source: manifests.Draw(t, "source"),
-			Parts: rapid.SliceOfN(rapid.IntRange(-1, 5), 0, 6).Draw(t, "parts"),
-			Steps: []plan.StepRecord{{Name: names.Draw(t, "step"), Key: digests.Draw(t, "key"), Definition: digests.Draw(t, "def")}},
+			Key: digests.Draw(t, "key"), Stack: names.Draw(t, "stack"), Tree: m, Source: manifests.Draw(t, "source"), Parts: parts.Draw(t, "parts"),
+			Steps: []plan.StepRecord{{Name: names.Draw(t, "step"), Key: digests.Draw(t, "key"), Definition: digests.Draw(t, "def"), Inputs: digests.Draw(t, "inputs"), Unknown: optional(t)}},
 			Runtimes: []plan.RuntimeRecord{{
-				Name: names.Draw(t, "runtime"), From: rapid.SampledFrom([]string{"", "x", node10, "://", "file:///x"}).Draw(t, "from"), Digest: digests.Draw(t, "was"),
+				Unknown: optional(t), Name: names.Draw(t, "runtime"), From: rapid.SampledFrom([]string{"", "x", node10, "://", "file:///x"}).Draw(t, "from"), Digest: digests.Draw(t, "was"),
 			}},
 		}
 	})
@@ -108,6 +114,18 @@ var anyWorld = rapid.Custom(func(t *rapid.T) world {
 	}
 	if optional(t) {
 		w.seen.Next = record.Draw(t, "next")
+		if w.seen.Slug != nil && optional(t) {
+			w.seen.Next.Key = w.seen.Slug.PlanKey
+		}
+	}
+	if optional(t) {
+		w.seen.Against = &plan.Base{
+			Kind: rapid.SampledFrom([]string{"", plan.BaseRelease, plan.BaseRevision, plan.BaseSaved}).Draw(t, "kind"), Name: names.Draw(t, "base"),
+			Stack: names.Draw(t, "stack"), ProcessTypes: types.Draw(t, "types"), Key: digests.Draw(t, "key"), Checksum: digests.Draw(t, "checksum"), Why: names.Draw(t, "why"),
+		}
+		if optional(t) {
+			w.seen.Against.Record = record.Draw(t, "against")
+		}
 	}
 	if !optional(t) {
 		return w
@@ -123,6 +141,13 @@ var anyWorld = rapid.Custom(func(t *rapid.T) world {
 	if optional(t) {
 		g.Current = &platform.Release{Version: rapid.Int().Draw(t, "version"), CreatedAt: time.Unix(rapid.Int64Range(0, 1e10).Draw(t, "at"), 0)}
 	}
+	for range rapid.IntRange(0, 3).Draw(t, "recent") {
+		g.Recent = append(g.Recent, platform.Release{
+			Version: rapid.IntRange(-1, 9).Draw(t, "recent"), Status: rapid.SampledFrom([]string{"", platform.Pending, platform.Succeeded, platform.Failed}).Draw(t, "status"),
+			Description: rapid.SampledFrom([]string{"", "Rollback to v2", "Deploy [slugfile 01J]"}).Draw(t, "description"), Slug: &platform.SlugRef{ID: names.Draw(t, "slug")},
+		})
+	}
+	g.ConfigKnown, g.ConfigNames = optional(t), rapid.SliceOfN(names, 0, 2).Draw(t, "config")
 	if optional(t) {
 		g.Newest = &platform.Release{Version: rapid.Int().Draw(t, "newest"), Status: platform.Failed}
 	}
@@ -138,31 +163,301 @@ var anyWorld = rapid.Custom(func(t *rapid.T) world {
 	return w
 })
 
+// named reports whether runtimes and steps have names of their own, as config demands.
+func named(w world) bool {
+	if w.in.File == nil {
+		return false
+	}
+	var runtimes, steps []string
+	for _, r := range w.in.File.Runtimes {
+		runtimes = append(runtimes, r.Name)
+	}
+	for _, s := range w.in.File.Build {
+		steps = append(steps, s.Name)
+	}
+	own := func(names []string) bool {
+		slices.Sort(names)
+		return !slices.Contains(names, "") && len(slices.Compact(slices.Clone(names))) == len(names)
+	}
+	return own(runtimes) && own(steps)
+}
+
+// text is everything that is in some values, to tell whether they were changed.
+func text(t *rapid.T, values ...any) string {
+	b, err := json.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func TestBuild_isTotalAndPure(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := anyWorld.Draw(t, "world")
-		before, err := json.Marshal([]any{w.in.Source, w.seen.Tools, w.seen.Target, w.seen.Released})
-		if err != nil {
-			t.Fatal(err)
-		}
+		other := anyWorld.Draw(t, "another world")
+		before := text(t, w.in, w.seen)
 		one, two := plan.Build(w.in, w.seen), plan.Build(w.in, w.seen)
 		if diff := cmp.Diff(one, two); diff != "" {
 			t.Fatalf("the same arguments gave two plans: %s", diff)
 		}
-		if _, err := json.Marshal(one); err != nil {
-			t.Fatal(err)
+		_ = text(t, one, plan.NextRecord(w.in, w.seen), plan.BaseOf(plan.BaseRevision, "main", w.in, w.seen))
+		saved := plan.Save(one, w.in, w.seen, plan.SavedOptions{}, now)
+		for _, m := range saved.Moved(plan.Build(other.in, other.seen), other.in, other.seen) {
+			_ = m.String()
 		}
 		_ = plan.Check(w.in)
-		after, err := json.Marshal([]any{w.in.Source, w.seen.Tools, w.seen.Target, w.seen.Released})
+		if text(t, w.in, w.seen) != before {
+			t.Fatal("the arguments were changed")
+		}
+		if (!one.Changed || one.Against != nil) && one.Release != nil {
+			t.Fatal("nothing to release and yet a release")
+		}
+		if one.Against != nil && (!cmp.Equal(one.Work.Upload, plan.Upload{}) || one.Work.Release != plan.Release{}) {
+			t.Fatal("a comparison uploads or releases")
+		}
+		if !one.Changed && len(one.Files)+len(one.Slug.Dirs) > 0 {
+			t.Fatal("nothing changes and yet a file")
+		}
+	})
+}
+
+func TestBuild_namesAfterWhatAnUnknownValueIsKnown(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := anyWorld.Filter(func(w world) bool { return named(w) && w.seen.Against == nil }).Draw(t, "world")
+		p := plan.Build(w.in, w.seen)
+		if !p.Changed {
+			return
+		}
+		if (p.Slug.Next == nil) != (p.Slug.KnownAfter != "") {
+			t.Fatalf("the size is %v, known after %q", p.Slug.Next, p.Slug.KnownAfter)
+		}
+		for _, d := range p.Slug.Dirs {
+			if d.Next == nil && d.KnownAfter == "" && p.Slug.Next == nil && p.FilesKnown {
+				t.Fatalf("nothing tells when the size of %s is known", d.Path)
+			}
+		}
+		for _, s := range p.Steps {
+			if s.Why == "" || (s.State == plan.Open) != (s.After != "") && s.Name != "" {
+				t.Fatalf("step %+v", s)
+			}
+		}
+	})
+}
+
+func TestBuild_givesReusedStepsTheirOutputs(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := anyWorld.Filter(func(w world) bool { return named(w) && w.seen.Slug == nil }).Draw(t, "world")
+		p := plan.Build(w.in, w.seen)
+		if !p.Changed {
+			return
+		}
+		for i, s := range p.Work.Compile.Steps {
+			if (p.Steps[i].State == plan.Reused) != (s.Known != nil) {
+				t.Fatalf("step %d is %s, and its output %v", i, p.Steps[i].State, s.Known)
+			}
+			if s.Known != nil && !cmp.Equal(s.Known.Tree, w.seen.Outputs[s.Known.Key].Tree) {
+				t.Fatalf("step %d has an output that was not seen", i)
+			}
+		}
+	})
+}
+
+func TestBuild_doesNotDependOnTheOrderOfWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := anyWorld.Draw(t, "world")
+		w.in.Withheld = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) tree.Withheld {
+			return tree.Withheld{Path: paths.Draw(t, "withheld"), Rule: names.Draw(t, "rule")}
+		}), 0, 3).Draw(t, "withheld")
+		w.in.Lock = &lock.File{Pins: rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) lock.Pin {
+			return lock.Pin{Name: names.Draw(t, "pin"), URL: names.Draw(t, "url"), SHA256: digests.Draw(t, "pinned")}
+		}), 0, 4, func(p lock.Pin) string { return p.Name + " " + p.URL }).Draw(t, "pins")}
+		w.seen.Unpinned = rapid.MapOf(names, rapid.SliceOfN(names, 0, 3)).Draw(t, "unpinned")
+		if g := w.seen.Target; g != nil {
+			// A platform gives each version once.
+			g.Recent = slices.CompactFunc(slices.SortedFunc(slices.Values(g.Recent), func(a, b platform.Release) int { return a.Version - b.Version }),
+				func(a, b platform.Release) bool { return a.Version == b.Version })
+		}
+		one := plan.Build(w.in, w.seen)
+		w.in.Withheld = rapid.Permutation(w.in.Withheld).Draw(t, "withheld")
+		w.in.Lock = &lock.File{Pins: rapid.Permutation(w.in.Lock.Pins).Draw(t, "pins")}
+		for step, tools := range w.seen.Unpinned {
+			w.seen.Unpinned[step] = rapid.Permutation(tools).Draw(t, "tools")
+		}
+		if g := w.seen.Target; g != nil {
+			other := *g
+			other.Stacks = rapid.Permutation(g.Stacks).Draw(t, "stacks")
+			other.Recent = rapid.Permutation(g.Recent).Draw(t, "recent")
+			other.ConfigNames = rapid.Permutation(g.ConfigNames).Draw(t, "config")
+			w.seen.Target = &other
+		}
+		if diff := cmp.Diff(one, plan.Build(w.in, w.seen), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("another order gave another plan: %s", diff)
+		}
+	})
+}
+
+// buildable are worlds that can be applied: everything is pinned, and what the steps leave
+// behind is in the store.
+var buildable = rapid.Custom(func(t *rapid.T) world {
+	w := world{in: plan.Inputs{File: anyFile.Draw(t, "file"), Source: artifact.Source{Dir: "/src", Tree: manifests.Draw(t, "source")}}}
+	f := w.in.File
+	f.Stack, w.seen.Tools = "heroku-24", map[string]plan.Tool{}
+	for i := range f.Runtimes {
+		r := &f.Runtimes[i]
+		r.Name, r.URL, r.Path, r.SHA256 = names.Draw(t, "name")+string(rune('0'+i)), node10, "", sum("x").String()
+		if r.Host != "" {
+			r.URL, r.SHA256 = "", ""
+			w.seen.Tools[r.Name] = plan.Tool{Path: "/bin/tool", Digest: sum("tool")}
+		}
+	}
+	for i := range f.Build {
+		f.Build[i].Name += string(rune('0' + i))
+		f.Build[i].Runtimes = nil
+	}
+	w.seen.Target = &plan.Target{Name: "example", App: &platform.App{ID: "id", Name: "example"}, Now: now}
+	w.seen.Outputs = map[digest.Digest]artifact.Output{}
+	for range f.Build {
+		for _, k := range plan.Keys(w.in, "heroku-24", w.seen) {
+			w.seen.Outputs[k] = artifact.Output{Key: k, Tree: manifests.Draw(t, "output")}
+		}
+	}
+	return w
+})
+
+// apply does to the world what an apply would, and reports whether it could.
+func (w *world) apply(t *rapid.T) bool {
+	p := plan.Build(w.in, w.seen)
+	given := artifact.Tree{Source: w.in.Source}
+	for _, r := range plan.Runtimes(w.in, w.seen) {
+		a := artifact.Runtime{Name: r.Name, Into: r.Into, Only: r.Only, BuildOnly: r.BuildOnly, Digest: r.Digest, Tool: r.Tool}
+		if r.Tool == "" {
+			a.Tree = manifests.Draw(t, "runtime")
+		}
+		given.Runtimes = append(given.Runtimes, a)
+	}
+	for _, s := range p.Work.Compile.Steps {
+		if s.Known == nil {
+			t.Fatalf("step %s is not known", s.Name)
+		}
+		given.Outputs = append(given.Outputs, *s.Known)
+	}
+	members, err := plan.Layout(w.in.File.Files, given)
+	if err != nil || p.Key.IsZero() {
+		return false
+	}
+	slug := artifact.Slug{Digest: sum("slug"), Size: 7, PlanKey: p.Work.Archive.Key, Members: members}
+	r := plan.NewRecord(w.in, p.Stack, slug, given)
+	g := *w.seen.Target
+	g.Slug = &platform.Slug{
+		ID: "slug-id", Checksum: ptr(slug.Digest.Checksum()), CommitDescription: ptr(p.Work.Upload.CommitDescription),
+		ProcessTypes: p.Work.Upload.ProcessTypes, Size: &slug.Size, Stack: platform.Ref{Name: p.Work.Upload.Stack},
+	}
+	g.Current = &platform.Release{
+		ID: "release-id", Version: g.Latest + 1, Current: true, Status: platform.Succeeded,
+		Description: plan.Mark(p.Work.Release.Description, "01J"), CreatedAt: time.Unix(now, 0), Slug: &platform.SlugRef{ID: "slug-id"},
+	}
+	g.Newest, g.Latest, g.Recent = g.Current, g.Current.Version, append([]platform.Release{*g.Current}, g.Recent...)
+	w.seen.Target, w.seen.Released = &g, &r
+	return true
+}
+
+// unchanged says what of a plan is a change, or is empty.
+func unchanged(p plan.Plan) string {
+	if s := p.Summary; len(p.Files)+len(p.FilesAfter)+s.StepsRun+s.StepsOpen+s.Fetch > 0 || !p.FilesKnown {
+		return "files or work: " + p.FilesWhy
+	}
+	for _, c := range p.Runtimes {
+		if c.Action != plan.Keep {
+			return "runtime " + c.Name
+		}
+	}
+	for _, c := range p.Steps {
+		if c.Action != plan.Keep {
+			return "step " + c.Name + ": " + c.Why
+		}
+	}
+	for _, d := range p.Slug.Dirs {
+		if d.Now == nil || d.Next == nil || *d.Now != *d.Next {
+			return "size of " + d.Path
+		}
+	}
+	return ""
+}
+
+func TestBuild_findsNothingToDoAfterAnApply(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := buildable.Draw(t, "world")
+		if !w.apply(t) {
+			return
+		}
+		p := plan.Build(w.in, w.seen)
+		if why := unchanged(p); p.Changed || p.Release != nil || len(p.Drift) > 0 || why != "" {
+			t.Fatalf("with everything known: %s; %s", p.Why, why)
+		}
+		if p := plan.Build(w.in, plan.Observed{Target: w.seen.Target, Tools: w.seen.Tools}); p.Changed || p.Summary.StepsRun+p.Summary.Fetch > 0 {
+			t.Fatalf("with an empty store: %s", p.Why)
+		}
+
+		// What only packs in another way changes the slug and nothing in it.
+		other := *w.in.File
+		other.Compression = "fast"
+		w.in.File = &other
+		w.seen.Stored = map[digest.Digest]bool{sum("x"): true}
+		p = plan.Build(w.in, w.seen)
+		if why := unchanged(p); !p.Changed || why != "" {
+			t.Fatalf("packed in another way: %s; %s", p.Why, why)
+		}
+	})
+}
+
+func TestBaseOf_theSameInputsIsNoChange(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := anyWorld.Filter(func(w world) bool { return named(w) && w.seen.Against == nil }).Draw(t, "world")
+		b := plan.BaseOf(plan.BaseRevision, "main", w.in, w.seen)
+		key := plan.Key(w.in, plan.TargetStack(w.in, w.seen), w.seen)
+		for name, seen := range map[string]plan.Observed{
+			"the same store": w.seen, "an empty store": {Target: w.seen.Target, Tools: w.seen.Tools, Archives: w.seen.Archives},
+		} {
+			seen.Against = &b
+			p := plan.Build(w.in, seen)
+			if !key.IsZero() && p.Changed {
+				t.Fatalf("%s: %s", name, p.Why)
+			}
+			for _, c := range p.Steps {
+				if c.Action != plan.Keep && b.Record != nil {
+					t.Fatalf("%s: step %q %s: %s", name, c.Name, c.Action, c.Why)
+				}
+			}
+			if len(p.Files) > 0 || p.StackChange != nil {
+				t.Fatalf("%s: %+v", name, p.Files)
+			}
+		}
+	})
+}
+
+func TestSave_survivesItsFormAndHasNotMoved(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := anyWorld.Filter(func(w world) bool { return w.in.File != nil }).Draw(t, "world")
+		p := plan.Build(w.in, w.seen)
+		written := text(t, plan.Save(p, w.in, w.seen, plan.SavedOptions{Vars: types.Draw(t, "vars")}, now))
+		s, err := plan.ReadSaved([]byte(written[1 : len(written)-1]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(before) != string(after) {
-			t.Fatal("Build changed its arguments")
+		// Names that are not UTF-8 are whole in entries, and in words for people they are not.
+		again := text(t, s)
+		if back, err := plan.ReadSaved([]byte(again[1 : len(again)-1])); err != nil || text(t, back) != again {
+			t.Fatalf("read and written again: %v %s", err, cmp.Diff(s, back))
 		}
-		if !one.Changed && one.Release != nil {
-			t.Fatal("no change and yet a release")
+		if moved := s.Moved(p, w.in, w.seen); moved != nil {
+			t.Fatalf("moved: %v", moved)
 		}
 	})
 }

@@ -148,10 +148,15 @@ func (b *builder) showDirs(next contents, left []leftStep) {
 	before := measured{sizes: map[string]int64{}, open: map[string]string{}, all: b.base != nil && old == nil}
 	after := measured{sizes: map[string]int64{}, open: map[string]string{}}
 	same := map[int]bool{} // parts of old that the next slug holds too
-	for _, r := range b.runtimes {
-		if part := b.sameRuntime(r); part >= 0 {
+	for i, r := range b.runtimes {
+		switch part := b.sameRuntime(r); {
+		case part >= 0:
 			same[part] = true
-		} else if r.enters() && next.whole == nil {
+		case !r.enters() || next.whole != nil:
+		case b.seen.Against != nil && b.p.Runtimes[i].Action == Keep:
+			before.leave(r.Into, "", old)
+			after.leave(r.Into, "", old)
+		default:
 			after.leave(r.Into, "fetch", old)
 		}
 	}

@@ -81,7 +81,7 @@ func compareRuntime(old RuntimeRecord, r Runtime) (action Action, before, after 
 		return Change, "", "unpacked in another way"
 	}
 	if old.From == now {
-		return Change, old.Digest.Short(), r.Digest.Short()
+		return Change, short(old.Digest), short(r.Digest)
 	}
 	if was, is, ok := oneVersion(old.From, now); ok {
 		return Change, was, is
