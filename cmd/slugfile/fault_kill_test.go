@@ -259,6 +259,43 @@ func TestFaultKill_releaseThatIsCarriedOutAnywayIsFound(t *testing.T) {
 	})
 }
 
+// TestFaultKill_anotherChangeComesAfterTheKill: the release of one change is on its way when slugfile is
+// killed, and the next apply is about another. The first is looked for in any case, since it may come after the
+// second and take its place.
+func TestFaultKill_anotherChangeComesAfterTheKill(t *testing.T) {
+	t.Parallel()
+	inTable(t, "K2", "SIGKILL while POST /releases is in flight, and then another change")
+	type fate struct {
+		name     string
+		fault    *local.Fault
+		released int
+	}
+	each(t, []fate{
+		{"carried out at once", nil, 1},
+		{"carried out late", &local.Fault{DropAnswer: true, Late: window / 2}, 1},
+		{"never carried out", &local.Fault{Status: http.StatusServiceUnavailable}, 0},
+	}, func(f fate) string { return f.name }, func(t *testing.T, f fate) {
+		r := newRig(t)
+		g := newGate(t, f.fault)
+		got := r.stop(t, moment{name: "POST releases", hold: func(testing.TB, *rig, *running) <-chan struct{} {
+			r.hold(at(call{postReleases, 1}, func(*http.Request) *local.Fault { return g.pass() }), g)
+			return g.reached
+		}}, syscall.SIGKILL)
+		r.change(t, "another")
+		again := r.start(t, applyArgs...).wait(t, timely)
+		r.accounts(t, again)
+		r.base = f.released
+		done := r.assertInvariants(t, got, again)
+		list := r.releases(t)
+		if len(list) != f.released+1 || !list[0].Current || list[0].Version != done.Release.Version {
+			t.Errorf("I1: there are %d releases: %+v", len(list), list)
+		}
+		if len(list) == 2 && (list[0].Description == list[1].Description || list[0].Slug.ID == list[1].Slug.ID) {
+			t.Errorf("I1: two changes were released under one mark: %+v", list)
+		}
+	})
+}
+
 // TestFaultKill_duringTheReleasePhase: the release is made, its phase runs, and slugfile is
 // killed. The platform goes on; the next apply, after it, has nothing to do.
 func TestFaultKill_duringTheReleasePhase(t *testing.T) {
@@ -404,6 +441,8 @@ func TestFaultKill_takesTheEmbeddedPlatformAlong(t *testing.T) {
 		if b.Changed || b.Release != a.Release || a.Release.Version != before.Release.Version+1 || a.WebURL != before.WebURL {
 			t.Fatalf("kill %d after %s: before v%d at %s, then v%d at %s, then v%d, changed %v\n%s", n, after, before.Release.Version, before.WebURL, a.Release.Version, a.WebURL, b.Release.Version, b.Changed, killed.Out)
 		}
+		r.row.kill(killed)
+		r.row.local(1)
 		before = a
 	}
 	r.sound(t)
@@ -423,7 +462,8 @@ func TestFaultKill_endsTheDynosToo(t *testing.T) {
 	p.begin(t)
 	p.until(t, "the release", applied)
 	p.signal(t, syscall.SIGKILL)
-	p.wait(t, promptly)
+	r.row.kill(p.wait(t, promptly))
+	r.row.local(1)
 	r.leavesNoProcess(t)
 	if a := r.apply(t, r.dir, "apply", "--local", "--json"); a.Changed || a.Release.Version != 3 {
 		t.Errorf("v%d, changed %v", a.Release.Version, a.Changed)

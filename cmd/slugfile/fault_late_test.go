@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,10 +65,24 @@ func TestFaultLate_releasesAreMadeOnce(t *testing.T) {
 func TestFaultLate_beyondTheWindowIsOneReleaseTwice(t *testing.T) {
 	t.Parallel()
 	row := inTable(t, "N10", "the platform acts after the window: the duplicate is reported")
-	each(t, []int{61, 90}, func(n int) string { return fmt.Sprintf("%d s of a minute", n) }, func(t *testing.T, n int) {
+	type beyond struct {
+		seconds int
+		// killed ends the apply that lost the answer; the next one sends the release again.
+		killed bool
+	}
+	each(t, []beyond{{61, false}, {90, false}, {90, true}}, func(c beyond) string { return fmt.Sprintf("%d s of a minute, killed=%t", c.seconds, c.killed) }, func(t *testing.T, c beyond) {
 		r := newRig(t)
-		r.lose(seconds(n))
-		got := r.start(t, applyArgs...).wait(t, timely+minute())
+		r.lose(seconds(c.seconds))
+		first := r.prepareStart(t, applyArgs...)
+		lost := first.out.shows("looking for the release")
+		first.begin(t)
+		if c.killed {
+			first.until(t, "search", lost)
+			first.signal(t, syscall.SIGKILL)
+			first.wait(t, promptly)
+			first = r.start(t, applyArgs...)
+		}
+		got := first.wait(t, timely+minute())
 		if got.Code != exitDone {
 			t.Fatalf("exit code %d\n%s", got.Code, got.Err)
 		}
@@ -79,7 +94,7 @@ func TestFaultLate_beyondTheWindowIsOneReleaseTwice(t *testing.T) {
 			f.changes++
 			f.releases += len(list)
 		})
-		if n == 61 && len(list) == 1 {
+		if c.seconds == 61 && len(list) == 1 {
 			t.Log("the machine was so busy that the last look came after the release")
 			return
 		}

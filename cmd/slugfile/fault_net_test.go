@@ -446,6 +446,7 @@ func TestFaultNet_localPlatformRecoversToo(t *testing.T) {
 	if n := r.count(postReleases); n != 1 {
 		t.Errorf("%d times POST releases", n)
 	}
+	r.row.local(1)
 	if again := r.apply(t, r.dir, "apply", "--local", "--json"); again.Changed || again.Release.Version != 3 {
 		t.Errorf("the second apply made v%d", again.Release.Version)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -197,6 +198,48 @@ func TestFaultRace_machinesShareNoLock(t *testing.T) {
 	})
 }
 
+// TestFaultRace_bothAskInTheSameMoment: two machines have looked for the last time, and both ask
+// for their release. A platform without conditions on POST makes both; the one that came second
+// says so.
+func TestFaultRace_bothAskInTheSameMoment(t *testing.T) {
+	t.Parallel()
+	inTable(t, "C2", "two applies from two homes past their last look")
+	r := newRig(t)
+	r.apply(t, r.dir, applyArgs...)
+	theirs, dir := r.elsewhere(t)
+	r.change(t, "mine")
+	write(t, filepath.Join(dir, "main.txt"), "theirs\n")
+	var asking sync.WaitGroup
+	asking.Add(2)
+	r.forget(func(_ *http.Request, c call) *local.Fault {
+		if c.What == postReleases {
+			asking.Done()
+			asking.Wait()
+		}
+		return nil
+	})
+	mine, other := r.start(t, applyArgs...), (&rig{world: theirs, dir: dir}).start(t, applyArgs...)
+	list := []result{mine.wait(t, timely), other.wait(t, timely)}
+	told := 0
+	for _, got := range list {
+		r.accounts(t, got)
+		if got.Code != exitDone || !strings.Contains(got.Out, `"changed":true}`) {
+			t.Errorf("exit code %d\n%s%s", got.Code, got.Out, got.Err)
+		}
+		if reports(got, "v4") {
+			told++
+		}
+	}
+	if n := len(r.releases(t)); n != 3 || told != 1 {
+		t.Errorf("there are %d releases, and %d applies tell of the other's\n%s\n%s", n, told, list[0].Out, list[1].Out)
+	}
+	r.base = len(r.releases(t))
+	if r.run(t, r.dir, "plan", "--detailed-exitcode").Code == exitDone {
+		r.base--
+	}
+	r.assertInvariants(t, list...)
+}
+
 // line is the first line of a text that holds another.
 func line(text, part string) string {
 	for l := range strings.Lines(text) {
@@ -333,6 +376,7 @@ func TestFaultRace_localAppliesWaitForEachOther(t *testing.T) {
 				changed++
 			}
 		}
+		r.row.local(len(runs))
 		if a := r.apply(t, r.dir, args...); changed != 1 || a.Changed || a.Release.Version != 3+n {
 			t.Fatalf("round %d: %d runs released; then v%d, changed %v", n, changed, a.Release.Version, a.Changed)
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -57,6 +58,11 @@ func stages() []moment {
 		hung("verify", call{"GET blob", 1}),
 		hung("release, before", call{getReleases, 2}),
 		hung("release, POST", call{postReleases, 1}),
+		{name: "an earlier release is looked for", hold: func(t testing.TB, r *rig, p *running) <-chan struct{} {
+			r.stop(t, pick("before POST releases"), syscall.SIGKILL)
+			r.forget(nil)
+			return p.out.shows("looking for its release")
+		}},
 		{name: "release is looked for", hold: func(_ testing.TB, r *rig, p *running) <-chan struct{} {
 			r.forget(at(call{postReleases, 1}, func(*http.Request) *local.Fault { return &local.Fault{Status: 503} }))
 			return p.out.shows("looking for the release")
@@ -95,12 +101,55 @@ func TestFaultSignal_endsEveryStage(t *testing.T) {
 			if strings.Contains(got.Err, "context canceled") {
 				t.Errorf("%s: the error speaks of contexts:\n%s", s, got.Err)
 			}
+			if want := remains(m); want != "" && !strings.Contains(got.Err, "remaining: "+want+"\n") {
+				t.Errorf("%s: the error does not say that %s remains:\n%s", s, want, got.Err)
+			}
 			stopped = append(stopped, got)
 			if n := len(r.releases(t)); n > 0 {
 				t.Fatalf("%s: %d releases were made", s, n)
 			}
 		}
 		r.assertInvariants(t, stopped...)
+	})
+}
+
+// remains are the stages that are left when one is interrupted. There are none yet while it plans.
+func remains(m moment) string {
+	all := []string{"fetch", "compile", "archive", "upload", "release"}
+	first := map[string]string{"during a step": "compile", "during PUT": "upload", "verify": "upload", "release is looked for": "release"}[m.name]
+	for _, stage := range all {
+		if strings.Contains(m.name, stage) && !strings.HasPrefix(m.name, "an earlier") {
+			first = cmp.Or(first, stage)
+		}
+	}
+	if first == "" {
+		return ""
+	}
+	return strings.Join(all[slices.Index(all, first):], ", ")
+}
+
+// TestFaultSignal_releaseOnItsWayIsFinished: the platform takes a while to answer POST /releases, and
+// a signal comes meanwhile. slugfile waits for the answer, says what was released, and ends.
+func TestFaultSignal_releaseOnItsWayIsFinished(t *testing.T) {
+	t.Parallel()
+	inTable(t, "K6", "INT, TERM, HUP while POST /releases is in flight, answered soon")
+	each(t, slices.Collect(maps.Keys(signals)), syscall.Signal.String, func(t *testing.T, s syscall.Signal) {
+		r := newRig(t)
+		got := r.stop(t, moment{name: "POST releases", hold: func(testing.TB, *rig, *running) <-chan struct{} {
+			reached := make(chan struct{})
+			r.forget(at(call{postReleases, 1}, func(*http.Request) *local.Fault {
+				close(reached)
+				return &local.Fault{Delay: 700 * time.Millisecond}
+			}))
+			return reached
+		}}, s)
+		if got.Code != signals[s] || !strings.Contains(got.Err, "v3") || strings.Contains(got.Err, "not released") {
+			t.Errorf("exit code %d, want %d, and a word of v3\n%s", got.Code, signals[s], got.Err)
+		}
+		if n := len(r.releases(t)); n != 1 {
+			t.Errorf("%d releases were made", n)
+		}
+		r.assertInvariants(t, got)
 	})
 }
 
@@ -251,8 +300,9 @@ func TestFaultSignal_localPlatformStopsItsDynos(t *testing.T) {
 			want = exitDone // being interrupted is how this ends
 		}
 		if took := time.Since(start); got.Code != want || took > promptly {
-			t.Errorf("exit code %d after %s, want %d\n%s", got.Code, took, want, got.Err)
+			t.Errorf("I5: exit code %d after %s, want %d\n%s", got.Code, took, want, got.Err)
 		}
+		r.row.local(1)
 		r.leavesNoProcess(t)
 	})
 }

@@ -19,6 +19,8 @@ import (
 var faultTable = struct {
 	sync.Mutex
 	rows map[string]*faultRow // by the name of the test
+	// seed takes the random cases back.
+	seed string
 }{rows: map[string]*faultRow{}}
 
 // faultRow is filled while its test runs, by several worlds at once.
@@ -90,6 +92,16 @@ func (f *faultRow) kill(got result) {
 	})
 }
 
+// local counts runs with --local, each of them about one change that was released once: their
+// tests look at that themselves, for the platform ends with the run.
+func (f *faultRow) local(runs int) {
+	f.add(func(f *faultRow) {
+		f.runs += runs
+		f.changes++
+		f.releases++
+	})
+}
+
 // holds notes that an invariant was looked at. Whether it held is whether the test failed.
 func (f *faultRow) holds(names ...string) {
 	f.add(func(f *faultRow) {
@@ -130,6 +142,9 @@ func writeFaultTable(w io.Writer) error {
 	})
 	for _, name := range names {
 		text += faultTable.rows[name].String() + "\n"
+	}
+	if faultTable.seed != "" {
+		text += "\nrandom cases: " + faultTable.seed + "\n"
 	}
 	_, err := io.WriteString(w, text)
 	return err

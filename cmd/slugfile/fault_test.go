@@ -84,7 +84,11 @@ var seed = sync.OnceValue(func() uint64 {
 // random is a source of its own for one case, so that cases do not depend on their order.
 func random(t testing.TB, n int) *rand.Rand {
 	t.Helper()
-	t.Logf("SLUGFILE_SEED=%d", seed())
+	again := fmt.Sprintf("SLUGFILE_SEED=%d", seed())
+	t.Log(again)
+	faultTable.Lock()
+	faultTable.seed = again
+	faultTable.Unlock()
 	return rand.New(rand.NewPCG(seed(), uint64(n)))
 }
 
