@@ -45,22 +45,26 @@ const suffix = ".schema.json"
 // local is the name under which the schema of slug.yaml is compiled: its "$id" is for editors.
 const local = Slug + suffix
 
-// compiled is made when the first file is validated, since most commands that link
-// this package never validate one.
-var compiled = sync.OnceValues(func() (*schema, error) { return read(Slug) })
+// compiled are made when the first document is validated, since most commands that link this
+// package never validate one.
+var compiled = map[string]func() (*schema, error){
+	Slug:      sync.OnceValues(func() (*schema, error) { return read(Slug) }),
+	Plan:      sync.OnceValues(func() (*schema, error) { return read(Plan) }),
+	SavedPlan: sync.OnceValues(func() (*schema, error) { return read(SavedPlan) }),
+}
 
 // read compiles the schema of that name.
 func read(name string) (*schema, error) {
 	text, ok := Of(name)
 	if !ok {
-		return nil, fmt.Errorf("there is no schema %q", name)
+		return nil, fmt.Errorf("%s%s is not embedded", name, suffix)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {
 		return nil, fmt.Errorf("read %s%s: %w", name, suffix, err)
 	}
-	root, ok := doc.(map[string]any)
-	if !ok {
+	root, isObject := doc.(map[string]any)
+	if !isObject {
 		return nil, fmt.Errorf("read %s%s: not an object", name, suffix)
 	}
 	v, err := compile(root)
@@ -70,10 +74,13 @@ func read(name string) (*schema, error) {
 	return &schema{validator: v, doc: root}, nil
 }
 
-// Check says where a JSON document departs from the schema of that name. It compiles the schema
-// anew each time.
+// Check says where a JSON document departs from the schema of that name.
 func Check(name string, document []byte) error {
-	s, err := read(name)
+	compile, ok := compiled[name]
+	if !ok {
+		return fmt.Errorf("there is no schema %q", name)
+	}
+	s, err := compile()
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -119,6 +121,23 @@ func TestSchema_isValidByItsOwnDraft(t *testing.T) {
 		}
 		if err := draft.Validate(doc); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCheck_takesThePlansThatPackagePlanMakes(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../pipeline/plan/testdata/*.json")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d plans: %v", len(files), err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(Plan, b); err != nil {
+			t.Errorf("%s: %v", filepath.Base(f), err)
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 // position. The snippets are left to the caller, who has the text. The error of a
 // schema that does not compile is a fault of the program, and is reported as one.
 func Validate(root *yamlnode.Node, file string) diag.List {
-	s, err := compiled()
+	s, err := compiled[Slug]()
 	if err != nil {
 		return diag.List{{Pos: diag.Pos{File: file}, Message: err.Error()}}
 	}

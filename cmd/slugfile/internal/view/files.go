@@ -10,13 +10,13 @@ import (
 // files draws what becomes of the files of the slug.
 func (d *planDrawing) files() {
 	p := d.p
-	if !p.FilesKnown {
-		if (p.Current != nil || p.Against != nil) && p.FilesWhy != "" {
-			d.indented("files are not compared: "+p.FilesWhy, d.s.dim)
-			if p.FilesHint != "" {
-				d.indented("hint: "+p.FilesHint, d.s.dim)
-			}
+	if why := filesWhy(p); why != "" {
+		d.indented(why, d.s.dim)
+		if p.FilesHint != "" {
+			d.indented("hint: "+p.FilesHint, d.s.dim)
 		}
+	}
+	if !p.FilesKnown {
 		return
 	}
 	most := shownFiles
@@ -50,6 +50,18 @@ func (d *planDrawing) files() {
 	if len(p.FilesAfter) > 0 {
 		d.indented("more is known after "+and(p.FilesAfter), d.s.dim)
 	}
+}
+
+// filesWhy says why files are not compared, or not all of them. That there is nothing to compare
+// with stands in the head of a plan.
+func filesWhy(p plan.Plan) string {
+	switch {
+	case p.FilesWhy == "" || !p.FilesKnown && p.Current == nil && p.Against == nil:
+		return ""
+	case p.FilesKnown:
+		return p.FilesWhy
+	}
+	return "files are not compared: " + p.FilesWhy
 }
 
 // indented writes a sentence below the slug.

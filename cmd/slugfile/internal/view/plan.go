@@ -220,7 +220,7 @@ func (d *planDrawing) besides() {
 		d.say(plain, "Unpinned:", "step "+u.Step+" calls "+strings.Join(u.Tools, ", "))
 	}
 	if len(p.Unpinned) > 0 {
-		d.hint("a runtime with host: pins a tool of this machine")
+		d.hint(unpinnedHint)
 	}
 	for _, w := range p.Warnings {
 		d.tell(d.s.yellow, "warning:", about(w.Subject, w.Message))
@@ -234,6 +234,8 @@ func (d *planDrawing) besides() {
 		d.line("")
 	}
 }
+
+const unpinnedHint = "a runtime with host: pins a tool of this machine"
 
 func plain(s string) string { return s }
 

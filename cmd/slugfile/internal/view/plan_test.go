@@ -3,6 +3,7 @@ package view
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -201,10 +202,37 @@ func plans() map[string]plan.Plan {
 	}
 	folds.Summary.FilesAdded, folds.Summary.FilesChanged, folds.Summary.FilesRemoved = 3, 216, 3
 
-	return map[string]plan.Plan{
+	all := map[string]plan.Plan{
 		"compared": compared, "equal": equal, "drifted": drifted, "sizes": sizes, "folds": folds,
 		"usual": usual, "none": none, "first": first, "elsewhere": elsewhere, "long": long,
 		"hostile": hostilePlan, "store": store, "same": same,
+	}
+	for name, p := range all {
+		p.V, p.Type = plan.Version, "plan"
+		withLists(reflect.ValueOf(&p).Elem())
+		all[name] = p
+	}
+	return all
+}
+
+// withLists makes lists that are not there empty ones, as plan.Build does.
+func withLists(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			withLists(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			withLists(v.Field(i))
+		}
+	case reflect.Slice:
+		if v.IsNil() {
+			v.Set(reflect.MakeSlice(v.Type(), 0, 0))
+		}
+		for i := range v.Len() {
+			withLists(v.Index(i))
+		}
 	}
 }
 

@@ -85,23 +85,20 @@ func (d *planDrawing) dirs() {
 		return
 	}
 	more := len(shown) - d.most(len(shown), shownDirs)
-	table := dirTable(d.p.Slug.Dirs, largest(shown, len(shown)-more))
-	var widths [3]int
+	table := sizeTable(d.p.Slug.Dirs, largest(shown, len(shown)-more))
+	var name, now, next int
 	for _, r := range table {
-		for i := range widths {
-			widths[i] = max(widths[i], width(r[i]))
-		}
+		name, now, next = max(name, width(r.name)), max(now, width(r.now)), max(next, width(r.next))
 	}
 	for _, r := range table {
-		now := ""
-		if r[1] != "" {
-			now = right(r[1], widths[1]) + " → "
+		text := pad(r.name, name) + "  "
+		if r.now != "" {
+			text += right(r.now, now) + " → "
 		}
-		next := r[3]
-		if r[2] != "" {
-			next = right(r[2], widths[2]) + next
+		if r.next != "" {
+			text += right(r.next, next) + "  "
 		}
-		d.line("%s", nested+shorten(pad(r[0], widths[0])+"  "+now+next, columns-len(nested)))
+		d.line("%s", nested+shorten(text+r.note, columns-len(nested)))
 	}
 	if more > 0 {
 		d.line("%s", nested+d.s.dim(fmt.Sprintf("  and %d more (-v shows all)", more)))
@@ -146,37 +143,57 @@ func value(n *int64) int64 {
 	return *n
 }
 
-// dirTable has a row for the sum of all directories, then one for each that is shown: name, now,
-// next, and the difference or when next is known. Nothing is said of now when nothing is there.
-func dirTable(all, shown []plan.DirChange) [][4]string {
+// sizeRow is the sizes of a directory in words.
+type sizeRow struct {
+	// now is empty when nothing is said of it, and next when it is not known.
+	name, now, next string
+	// note is the difference, or when next is known.
+	note string
+}
+
+// fromTo is the sizes of a row without the difference.
+func (r sizeRow) fromTo() string {
+	to := r.next
+	if to == "" {
+		to = r.note
+	}
+	return join([]string{r.now, to}, " → ")
+}
+
+// sizeTable has a row for the sum of all directories, then one for each that is shown. Nothing
+// is said of now when nothing is there.
+func sizeTable(all, shown []plan.DirChange) []sizeRow {
 	none := !slices.ContainsFunc(all, func(c plan.DirChange) bool { return value(c.Now) > 0 })
-	rows := [][4]string{dirRow("unpacked", sum(all), none)}
+	rows := []sizeRow{sizeOf("unpacked", sum(all), none)}
 	for _, c := range shown {
-		name := "files at the top"
-		if c.Path != "." {
-			name = shorten(quoted(c.Path), 28) + "/"
-		}
-		rows = append(rows, dirRow("  "+name, c, none))
+		rows = append(rows, sizeOf("  "+dirName(c), c, none))
 	}
 	return rows
 }
 
-func dirRow(name string, c plan.DirChange, none bool) [4]string {
-	r := [4]string{name}
+func dirName(c plan.DirChange) string {
+	if c.Path == "." {
+		return "files at the top"
+	}
+	return shorten(quoted(c.Path), 28)
+}
+
+func sizeOf(name string, c plan.DirChange, none bool) sizeRow {
+	r := sizeRow{name: name}
 	switch {
 	case none:
 	case c.Now == nil:
-		r[1] = "not known"
+		r.now = "not known"
 	default:
-		r[1] = Size(*c.Now)
+		r.now = Size(*c.Now)
 	}
 	if c.Next == nil {
-		r[3] = next(nil, c.KnownAfter)
+		r.note = next(nil, c.KnownAfter)
 		return r
 	}
-	r[2] = Size(*c.Next)
+	r.next = Size(*c.Next)
 	if c.Now != nil && !none {
-		r[3] = "  " + difference(*c.Now, *c.Next)
+		r.note = difference(*c.Now, *c.Next)
 	}
 	return r
 }
