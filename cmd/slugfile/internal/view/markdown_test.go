@@ -128,7 +128,7 @@ func onlyOurs(text string) error {
 			if n := strings.Count(strings.ReplaceAll(l, `\|`, ""), "|"); strings.Contains(l, `\\|`) || n != 5 && n != 4 {
 				return bad(fmt.Sprintf("%d bars", n))
 			}
-			l = strings.ReplaceAll(strings.ReplaceAll(l, `\|`, ""), "|", "")
+			l = strings.ReplaceAll(strings.ReplaceAll(l, `\|`, "x"), "|", "")
 		}
 		outside, ok := withoutCode(l)
 		if !ok {
