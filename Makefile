@@ -3,7 +3,7 @@ GO ?= go
 TOOL = $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint gen golden fuzz bench bench-plan bench-scale bench-micro e2e clean
+.PHONY: build test race lint gen golden fuzz faults faults-long bench bench-plan bench-scale bench-micro e2e clean
 
 build: ## the program, into ./slugfile
 	CGO_ENABLED=0 $(GO) build -trimpath -o slugfile ./cmd/slugfile
@@ -34,6 +34,17 @@ fuzz: ## every fuzz target for FUZZTIME each
 	    case $$out in *"Failing input"*) exit 1;; *"context deadline exceeded"*) echo "the time was over while an input was tried: no finding";; *) exit 1;; esac; \
 	  done; \
 	done
+
+# SLUGFILE_FAULTS_TABLE names a file for the table that is printed at the end; SLUGFILE_SEED takes the random cases
+# of an earlier run back. In the directory of the package, so that go test prints the table.
+faults: ## kills, signals, races and a broken network at the sizes that a change needs, and the explorer: under 10 minutes
+	SLUGFILE_FAULTS=gate $(GO) test -count=1 -tags failpoint -run 'TestNames|TestSet' ./pipeline/failpoint
+	SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -run '^TestApply_' ./pipeline
+	cd cmd/slugfile && SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -tags failpoint -run '^TestFault'
+
+faults-long: ## the same for hours
+	SLUGFILE_FAULTS=long $(GO) test -count=1 -timeout 12h -run '^TestApply_' ./pipeline
+	cd cmd/slugfile && SLUGFILE_FAULTS=long $(GO) test -count=1 -timeout 12h -tags failpoint -run '^TestFault'
 
 # The trees are kept in SLUGFILE_BENCH_DIR, by default slugfile-bench in the user's cache
 # directory: 1 GB, and 5 GB more on the same file system while a run lasts. Nothing else should run.

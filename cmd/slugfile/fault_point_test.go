@@ -72,7 +72,7 @@ func TestFaultPoint_nextApplyFinishesTheWork(t *testing.T) {
 			if !strings.HasPrefix(point, d.points) {
 				continue
 			}
-			actions, hits := d.actions, []int{1, 2, 3, 5, 8}
+			actions, hits := d.actions, []int{1, 2, 4}
 			switch {
 			case faultSize == "short":
 				// One way to end each deploy, and of the recoveries every other point.

@@ -118,6 +118,13 @@ func (s *Stage) Run(ctx context.Context, f plan.Fetch) ([]artifact.Runtime, erro
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	for i, r := range f.Runtimes {
+		// Wait also returns when a goroutine panics, while the process is still ending: nothing may
+		// be made without its runtime meanwhile.
+		if out[i].Name != r.Name {
+			return nil, fmt.Errorf("runtime %s: it was given up half way", r.Name)
+		}
+	}
 	return out, nil
 }
 
