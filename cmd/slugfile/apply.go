@@ -17,15 +17,24 @@ type applyCmd struct {
 	platformFlags
 	yesFlag
 	applyFlags
+	Saved string `arg:"" optional:"" name:"plan" help:"Carry out the plan that \"plan --out\" saved in this file, without asking; or refuse when it is stale."`
 }
 
 // Run makes the platform be what slug.yaml says. With nothing to do it does nothing, except
 // that the embedded platform boots what is released already.
 func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
+	var saved *plan.Saved
+	var outputs []string
+	if c.Saved != "" {
+		if saved, err = c.adopt(app); err != nil {
+			return err
+		}
+		outputs = append(outputs, c.Saved)
+	}
 	if c.Stay && !c.Local {
 		return &usageError{msg: "--stay goes with --local", command: "slugfile apply"}
 	}
-	s, err := c.open(ctx, app)
+	s, err := c.open(ctx, app, outputs...)
 	if err != nil {
 		return err
 	}
@@ -54,7 +63,13 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.show(app, p); err != nil {
+	if saved != nil {
+		if err := s.holds(saved, &p); err != nil {
+			return err
+		}
+	}
+	shown, err := c.show(app, p)
+	if err != nil {
 		return err
 	}
 	if err := problems(p); err != nil {
@@ -62,7 +77,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	}
 	var done view.Applied
 	if p.Changed {
-		if !c.Local && !c.Yes {
+		if !c.Local && !c.Yes && saved == nil {
 			if err := app.confirm(ctx, "Apply this plan to "+p.App+"?"); err != nil {
 				return err
 			}
@@ -85,7 +100,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	if err := s.view.Close(); err != nil {
 		return err
 	}
-	if err := c.tell(app, conn, done); err != nil {
+	if err := c.tell(app, conn, done, shown); err != nil {
 		return err
 	}
 	if conn.own != nil && c.stays(app) {
@@ -106,17 +121,18 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 // stays says whether the embedded platform of this process outlives the deploy.
 func (c *applyCmd) stays(app *App) bool { return c.Stay || app.OutTerminal }
 
-// show prints the plan before anything is done. A plan without changes is shown only when
-// there is something to know besides: that nothing changed stands in the result.
-func (c *applyCmd) show(app *App, p plan.Plan) error {
+// show prints the plan before anything is done, and reports whether it did. A plan without
+// changes is shown only when there is something to know besides: that nothing changed stands in
+// the result.
+func (c *applyCmd) show(app *App, p plan.Plan) (shown bool, err error) {
 	if c.JSON {
-		return view.WriteLine(app.Out, view.Planned{Plan: p})
+		return true, view.WriteLine(app.Out, view.Planned{Plan: p})
 	}
 	silent := !p.Changed && c.Verbose == 0 && len(p.Drift)+len(p.Warnings)+len(p.Problems)+len(p.Unpinned) == 0
 	if c.Quiet || silent {
-		return nil
+		return false, nil
 	}
-	return view.Plan(app.Out, p, view.PlanOptions{Style: app.outStyle(), Verbose: c.Verbose > 0})
+	return true, view.Plan(app.Out, p, view.PlanOptions{Style: app.outStyle(), Verbose: c.Verbose > 0})
 }
 
 // carryOut runs the five stages.
@@ -172,12 +188,16 @@ func (c *applyCmd) unchanged(ctx context.Context, conn *connection, p plan.Plan)
 	return done, nil
 }
 
-// tell prints the result.
-func (c *applyCmd) tell(app *App, conn *connection, done view.Applied) error {
+// tell prints the result. shown says that the plan was printed.
+func (c *applyCmd) tell(app *App, conn *connection, done view.Applied, shown bool) error {
 	if c.JSON {
 		return view.WriteLine(app.Out, done)
 	}
-	if err := view.WriteApplied(app.Out, done, conn.local, app.outStyle()); err != nil {
+	write := view.WriteApplied
+	if shown && !done.Changed { // the plan has said so
+		write = view.WriteAddress
+	}
+	if err := write(app.Out, done, conn.local, app.outStyle()); err != nil {
 		return err
 	}
 	return app.flush()

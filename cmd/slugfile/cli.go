@@ -93,7 +93,11 @@ type yesFlag struct {
 // The flags of single commands.
 type (
 	planFlags struct {
-		DetailedExitcode bool `variable:"SLUGFILE_DETAILED_EXITCODE" help:"Exit with 2 when there are changes."`
+		Against          string `placeholder:"REV|FILE|vN" variable:"SLUGFILE_AGAINST" help:"Compare with the plan of a git revision, with a saved plan, or with an earlier release, instead of the live one."`
+		Diff             bool   `variable:"SLUGFILE_DIFF" help:"Show what changes in small text files."`
+		Format           string `enum:"text,json" default:"text" placeholder:"FORM" variable:"SLUGFILE_FORMAT" help:"Form of the plan: text or json."`
+		Out              string `placeholder:"FILE" variable:"SLUGFILE_OUT" help:"Save the plan in FILE, for apply FILE."`
+		DetailedExitcode bool   `variable:"SLUGFILE_DETAILED_EXITCODE" help:"Exit with 2 when there are changes."`
 	}
 	applyFlags struct {
 		Create bool `variable:"SLUGFILE_CREATE" help:"Create the app when there is none of that name."`

@@ -53,6 +53,12 @@ type session struct {
 	lockTimeout time.Duration
 	// app name of the flag, or of slug.yaml
 	name string
+	// against is what plans are compared with, nil for the live release.
+	against *plan.Base
+	// stream allows to read a released slug from the platform, to tell what is in it.
+	stream bool
+	// seen is what the last plan was made of.
+	seen plan.Observed
 	// key names the app in files, and journal remembers what applies to it were about; both
 	// are there when the app is locked.
 	key     string
@@ -181,20 +187,26 @@ func parseMirrors(list []string) ([]fetch.Mirror, error) {
 
 // plan looks at the world and decides. c is nil when no platform takes part.
 func (s *session) plan(ctx context.Context, c *connection) (plan.Plan, error) {
-	o := observe.Options{
-		App: s.name, Store: s.store, Inputs: &s.inputs, Path: s.app.Env["PATH"], Now: s.app.Now().Unix(),
+	if c != nil && s.name == "" {
+		return plan.Plan{}, &usageError{msg: `no app is named: add "app:" to ` + s.project.Shown + " or give -a"}
 	}
-	if c != nil {
-		if s.name == "" {
-			return plan.Plan{}, &usageError{msg: `no app is named: add "app:" to ` + s.project.Shown + " or give -a"}
-		}
-		o.Platform, o.Local = c.platform, c.local
-	}
-	seen, err := observe.World(ctx, o)
-	if err != nil {
+	var err error
+	if s.seen, err = observe.World(ctx, s.looking(c)); err != nil {
 		return plan.Plan{}, err
 	}
-	return plan.Build(s.inputs, seen), nil
+	return plan.Build(s.inputs, s.seen), nil
+}
+
+// looking says where to look.
+func (s *session) looking(c *connection) observe.Options {
+	o := observe.Options{
+		App: s.name, Store: s.store, Inputs: &s.inputs, Against: s.against, Stream: s.stream, Sink: s.view,
+		Path: s.app.Env["PATH"], Now: s.app.Now().Unix(),
+	}
+	if c != nil {
+		o.Platform, o.Local = c.platform, c.local
+	}
+	return o
 }
 
 // problems is the error of a plan that must not be carried out.

@@ -40,9 +40,8 @@ type SavedOptions struct {
 	Vars  map[string]string `json:"vars,omitempty"`
 	// API is the base address of the platform; Local is set for the embedded one, whose
 	// address is not kept.
-	API    string `json:"api,omitempty"`
-	Local  bool   `json:"local,omitempty"`
-	Create bool   `json:"create,omitempty"`
+	API   string `json:"api,omitempty"`
+	Local bool   `json:"local,omitempty"`
 }
 
 // Save is a plan as it is written to a file; made is the time, in seconds since 1970.

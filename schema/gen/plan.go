@@ -316,7 +316,6 @@ var described = map[string]string{
 	"SavedOptions.vars":    "The variables that --var set.",
 	"SavedOptions.api":     "The base address of the platform. Absent for the embedded one, whose address is not kept.",
 	"SavedOptions.local":   "Whether the platform is the embedded one.",
-	"SavedOptions.create":  "Whether apply may create the app.",
 	"Record.key":           "The digest of every input of the slug. Absent when not all of them are known.",
 	"Record.stack":         "The stack of the slug.",
 	"Record.runtimes":      "The runtimes of the slug.",

@@ -22,10 +22,18 @@ func WriteApplied(w io.Writer, a Applied, local bool, s Style) error {
 	} else {
 		fmt.Fprintf(&b, "No changes. %s runs v%d%s.\n", s.bold(Clean(a.App)), a.Release.Version, where)
 	}
-	if a.WebURL != "" {
-		b.WriteString(Clean(a.WebURL) + "\n")
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return err
 	}
-	_, err := io.WriteString(w, b.String())
+	return WriteAddress(w, a, local, s)
+}
+
+// WriteAddress is the last line of WriteApplied, for where the rest has been said.
+func WriteAddress(w io.Writer, a Applied, _ bool, _ Style) error {
+	if a.WebURL == "" {
+		return nil
+	}
+	_, err := io.WriteString(w, Clean(a.WebURL)+"\n")
 	return err
 }
 
