@@ -154,3 +154,15 @@ func BenchmarkBuild(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNextRecord is what a plan costs more that is saved or compared with.
+func BenchmarkNextRecord(b *testing.B) {
+	in, _ := largeApp(false)
+	in = plan.Prepare(in)
+	b.ReportAllocs()
+	for b.Loop() {
+		if r := plan.NextRecord(in, plan.Observed{}); len(r.Tree) < large {
+			b.Fatal(len(r.Tree))
+		}
+	}
+}

@@ -434,6 +434,22 @@ func TestBuild_namesWhatAStepRunsFor(t *testing.T) {
 			w.in.File.Build[0].Run = "npm install"
 			w.in.File.Runtimes[0].URL = node11
 		},
+		"input removed: package.json": func(w *world) {
+			w.in.Source = source("lib/old.js", "migrate.js", "run*", "current->lib", "web.js")
+		},
+		"inputs added: package.json/a and 1 more": func(w *world) {
+			w.seen.Released.Source = files("lib/old.js")
+			w.in.Source = source("package.json/a", "package.json/b")
+		},
+		"inputs changed: package.json and 1 more": func(w *world) {
+			w.in.Source = source("lib/old.js", "package.json/a", "web.js")
+		},
+		"inputs changed": func(w *world) {
+			w.seen.Released.Source, w.seen.Released.Steps[0].Inputs = nil, sum("other inputs")
+			w.in.Source = source("lib/old.js", "web.js")
+		},
+		"runtime node is unpacked in another way": func(w *world) { w.in.File.Runtimes[0].Strip = 0 },
+		"SOURCE_DATE_EPOCH changed":               func(w *world) { w.in.Epoch = 1 },
 		"its output is no longer in the store": func(w *world) {
 			w.seen.Outputs = nil
 			w.in.File.ProcessTypes = map[string]string{"web": "other"}
@@ -449,6 +465,22 @@ func TestBuild_namesWhatAStepRunsFor(t *testing.T) {
 		if s[1].State != plan.Open || s[1].After != "dependencies" {
 			t.Errorf("%s: the second step is %s after %q", want, s[1].State, s[1].After)
 		}
+	}
+}
+
+func TestBuild_saysWhenAnEarlierStepMadeTheDifference(t *testing.T) {
+	t.Parallel()
+	w := nodeApp().release()
+	w.in.Source = source("lib/old.js", "migrate.js", "package.json=1", "run*", "current->lib", "web.js")
+	for _, k := range plan.Keys(w.in, "heroku-24", w.seen) {
+		w.seen.Outputs[k] = artifact.Output{Key: k, Tree: files("node_modules/y.js")}
+	}
+	s := plan.Build(w.in, w.seen).Steps
+	if s[0].Action != plan.Change || s[0].State != plan.Reused || s[0].Why != "input changed: package.json; built here before" {
+		t.Errorf("the first step: %+v", s[0])
+	}
+	if s[1].Action != plan.Change || s[1].State != plan.Runs || s[1].Why != "an earlier step's output changed" {
+		t.Errorf("the second step: %+v", s[1])
 	}
 }
 

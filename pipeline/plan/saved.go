@@ -58,7 +58,7 @@ type SavedError struct {
 	hint   string
 }
 
-func (e *SavedError) Error() string { return "read the saved plan: " + e.Reason }
+func (e *SavedError) Error() string { return e.Reason }
 
 // Hint says what to do next.
 func (e *SavedError) Hint() string { return e.hint }
