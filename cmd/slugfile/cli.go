@@ -95,7 +95,7 @@ type (
 	planFlags struct {
 		Against          string `placeholder:"REV|FILE|vN" variable:"SLUGFILE_AGAINST" help:"Compare with the plan of a git revision, with a saved plan, or with an earlier release, instead of the live one."`
 		Diff             bool   `variable:"SLUGFILE_DIFF" help:"Show what changes in small text files."`
-		Format           string `enum:"text,json" default:"text" placeholder:"FORM" variable:"SLUGFILE_FORMAT" help:"Form of the plan: text or json."`
+		Format           string `enum:"text,markdown,json" default:"text" placeholder:"FORM" variable:"SLUGFILE_FORMAT" help:"Form of the plan: text, markdown (for a comment on a pull request) or json."`
 		Out              string `placeholder:"FILE" variable:"SLUGFILE_OUT" help:"Save the plan in FILE, for apply FILE."`
 		DetailedExitcode bool   `variable:"SLUGFILE_DETAILED_EXITCODE" help:"Exit with 2 when there are changes."`
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/config/diag"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/platform"
@@ -62,7 +63,7 @@ func exitCode(err, cause error) int {
 		return exitUsage
 	case is[diag.List](err):
 		return exitFile
-	case errors.As(err, &stale) && stale.Stale():
+	case is[*view.StaleError](err), errors.As(err, &stale) && stale.Stale():
 		return exitStale
 	case is[*digest.MismatchError](err):
 		return exitMismatch

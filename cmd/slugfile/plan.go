@@ -56,9 +56,7 @@ func (c *planCmd) Run(ctx context.Context, app *App) (err error) {
 		return err
 	}
 	if c.Diff {
-		o := observe.DiffOptions{Options: s.looking(conn), Seen: s.seen, Base: g.seen}
-		o.Revision = g.revision
-		if err := observe.Diffs(ctx, &p, o); err != nil {
+		if err := observe.Diffs(ctx, &p, observe.DiffOptions{Options: s.looking(conn), Seen: s.seen, From: g.revision, Base: g.seen}); err != nil {
 			return err
 		}
 	}
@@ -99,6 +97,8 @@ func (c *planCmd) show(app *App, p plan.Plan) error {
 	switch {
 	case c.JSON || c.Format == "json":
 		return view.WriteDocument(app.Out, p)
+	case c.Format == "markdown":
+		return view.PlanMarkdown(app.Out, p, o)
 	}
 	return view.Plan(app.Out, p, o)
 }

@@ -8,7 +8,9 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/plan"
 )
@@ -94,32 +96,13 @@ func (s *session) holds(saved *plan.Saved, now *plan.Plan) error {
 		return nil
 	}
 	if moves := saved.Moved(*now, s.inputs, s.seen); len(moves) > 0 {
-		return &movedError{moves}
+		return &view.StaleError{Moves: moves, Made: time.Unix(saved.Made, 0), Now: s.app.Now()}
 	}
 	if saved.Plan.Release != nil && now.Release != nil {
 		now.Release.Description = saved.Plan.Release.Description
 		now.Work.Release.Description = saved.Plan.Release.Description
 	}
 	return nil
-}
-
-// movedError says that a saved plan is stale. Nothing was done.
-type movedError struct{ moves []plan.Move }
-
-func (e *movedError) Error() string {
-	text := "the plan is stale"
-	for _, m := range e.moves {
-		text += "; " + m.String()
-	}
-	return text
-}
-
-// Stale tells it from other errors.
-func (e *movedError) Stale() bool { return true }
-
-// Hint says how to go on.
-func (e *movedError) Hint() string {
-	return "nothing was done; make the plan again with \"slugfile plan --out\", and review it"
 }
 
 // isSaved says whether a file looks like a saved plan: a regular file that begins like JSON.

@@ -115,7 +115,7 @@ release:
 	show("No change", 0, "apply", "-y")
 	replace(t, file("web.js"), "serve(8000)", "serve(9000)")
 	show("One file changed", 0, "plan", "--diff")
-	show("One file changed, for a pull request", 0, "plan", "--against", "HEAD", "--diff")
+	show("One file changed, for a pull request", 0, "plan", "--against", "HEAD", "--diff", "--format=markdown")
 	replace(t, file("src/a.js"), "1", "10")
 	show("An input of a step changed", 0, "plan", "--against", "HEAD")
 	replace(t, file("slug.yaml"), path("v22.10.0"), path("v22.11.0"))
