@@ -26,7 +26,8 @@ type File interface {
 	Replace(b []byte) error
 }
 
-// Disk is a file at path. It is made by the first write, with mode 0600.
+// Disk is a file at path. It is made by the first write, with mode 0600. Its directory must be
+// that of one app: Read removes there what a run left that was killed while it replaced the file.
 func Disk(path string) File { return diskFile(path) }
 
 type diskFile string
@@ -34,6 +35,9 @@ type diskFile string
 func (f diskFile) Name() string { return string(f) }
 
 func (f diskFile) Read() ([]byte, error) {
+	if err := f.tidy(); err != nil {
+		return nil, err
+	}
 	file, err := os.Open(string(f))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -43,6 +47,20 @@ func (f diskFile) Read() ([]byte, error) {
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	return text, errors.Join(err, file.Close())
+}
+
+func (f diskFile) tidy() error {
+	dir := filepath.Dir(string(f))
+	names, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, n := range names {
+		if disk.IsTemp(n.Name()) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, n.Name())))
+		}
+	}
+	return err
 }
 
 func (f diskFile) Append(size int64, b []byte) error {

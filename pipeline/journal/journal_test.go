@@ -372,6 +372,27 @@ func TestDisk_saysWhichFileCannotBeWritten(t *testing.T) {
 	}
 }
 
+// A run that is killed while it replaces the file leaves a part of one, which nobody reads.
+func TestDisk_removesWhatAKilledRunLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := journal.Disk(filepath.Join(dir, "journal.jsonl"))
+	write(t, open(t, f), deploy("01JD")...)
+	left := filepath.Join(dir, ".slugfile-ABC.tmp")
+	for _, name := range []string{left, filepath.Join(dir, "lock")} {
+		if err := os.WriteFile(name, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if past := open(t, f).State().Past; len(past) != 1 {
+		t.Errorf("%+v", past)
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil || len(names) != 2 {
+		t.Errorf("%v, %v", names, err)
+	}
+}
+
 // FuzzOpen reads whatever is there: it never panics, and what it accepts it writes again.
 func FuzzOpen(f *testing.F) {
 	m := &journal.Memory{}
