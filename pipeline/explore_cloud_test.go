@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,7 +167,10 @@ func (c *cloud) createRelease(app string, in platform.ReleaseCreate, from made, 
 	}, late: late, home: from.home, base: from.base, known: from.known}
 	_, r.applyID, _ = plan.ParseMark(in.Description)
 	for _, o := range c.releases {
-		r.again = r.again || o.late <= window && (o.Current || o.Status == platform.Pending) && o.Slug != nil && *c.slugs[o.Slug.ID].Checksum == *s.Checksum
+		if live := o.Current || o.Status == platform.Pending; live && o.late <= window && o.Slug != nil {
+			was := c.slugs[o.Slug.ID]
+			r.again = r.again || *was.Checksum == *s.Checksum && maps.Equal(was.ProcessTypes, s.ProcessTypes)
+		}
 	}
 	c.releases = append(c.releases, r)
 	end := func() {

@@ -40,8 +40,9 @@ const (
 	// Writes of the journal only.
 	torn     fault = "killed-half-written"
 	diskFull fault = "disk-full"
-	// Between two runs of apply the user edits slug.yaml.
-	edited fault = "slug-yaml-edited"
+	// Between two runs of apply the user edits slug.yaml, and other bytes or the same come of it.
+	edited  fault = "slug-yaml-edited"
+	retyped fault = "process-types-edited"
 	// The other of two applies goes on, until it ends or the schedule says so.
 	switched fault = "other-apply-goes-on"
 )
@@ -113,7 +114,7 @@ type levels [][]fault
 // worst are the ones that make a protocol fail that trusts in anything.
 var (
 	hard = []fault{
-		killedBefore, killedAfter, killedLate20, killedLate61, requestLost, answerLost, late59, late61, torn, otherMachine, edited, switched,
+		killedBefore, killedAfter, killedLate20, killedLate61, requestLost, answerLost, late59, late61, torn, otherMachine, edited, retyped, switched,
 	}
 	worst = []fault{killedBefore, killedAfter, killedLate20, answerLost, otherMachine}
 )

@@ -4,16 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline"
@@ -32,6 +36,9 @@ import (
 // package release.
 const window = 60 * time.Second
 
+// maxJournal is the most bytes that a journal may ever have.
+const maxJournal = 64 << 10
+
 // scene is what is there before the first apply.
 type scene struct {
 	name string
@@ -48,7 +55,8 @@ type scene struct {
 	journal func(journal.File) journal.File
 }
 
-// slugs are what the user wants: the first, and after an edit of slug.yaml the second.
+// slugs are what the user wants: the first, and after an edit of slug.yaml the second, of other
+// bytes, or the third, of the same bytes with other process types.
 type slugs struct {
 	dir   string
 	slugs []artifact.Slug
@@ -63,14 +71,14 @@ func (s slugs) Open(d digest.Digest) (*os.File, error) {
 func newSlugs(t *testing.T) slugs {
 	t.Helper()
 	s := slugs{dir: t.TempDir()}
-	for _, text := range []string{"first", "second"} {
+	for i, text := range []string{"first", "second", "first"} {
 		d := digest.Of([]byte(text))
 		if err := os.WriteFile(filepath.Join(s.dir, d.String()), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s.slugs = append(s.slugs, artifact.Slug{Digest: d, Size: int64(len(text))})
 		s.in = append(s.in, plan.Prepare(plan.Inputs{Create: true, File: &config.File{
-			App: appName, Stack: heroku, ProcessTypes: map[string]string{"web": "run " + text},
+			App: appName, Stack: heroku, ProcessTypes: map[string]string{"web": "run " + strconv.Itoa(i)},
 		}}))
 	}
 	return s
@@ -155,12 +163,15 @@ func (w *world) run() error {
 	if !w.settled(last) {
 		return errors.New("apply ended well, and its slug is not live")
 	}
-	before := w.cloud.posts
+	posts, said := w.cloud.posts, len(w.said)
 	if err := w.again(last); err != nil {
 		return err
 	}
-	if w.cloud.posts != before {
+	if w.cloud.posts != posts {
 		return errors.New("one more apply has something to do")
+	}
+	if len(w.said) != said {
+		return fmt.Errorf("one more apply still has something to say: %q", w.said[said:])
 	}
 	return w.judge()
 }
@@ -183,12 +194,15 @@ func (w *world) insist(h *home) error {
 	met := w.sched.met
 	for n := 1; ; n++ {
 		quiet := len(w.cloud.pending) == 0
-		possible := []fault{edited}
+		possible := []fault{edited, retyped}
 		if n == 1 || len(w.homes) > 1 {
 			possible = nil
 		}
-		if w.sched.ask(fmt.Sprintf("%d: APPLY", h.number), possible) == edited {
+		switch w.sched.ask(fmt.Sprintf("%d: APPLY", h.number), possible) {
+		case edited:
 			h.wanted = 1
+		case retyped:
+			h.wanted = 2
 		}
 		killed, err := w.apply(h, w.sched.ask, nil)
 		switch {
@@ -241,12 +255,18 @@ func (w *world) settled(h *home) bool {
 	if now == nil || now.Slug == nil || !w.cloud.whole(now.Slug.ID) {
 		return false
 	}
-	return *w.cloud.slugs[now.Slug.ID].Checksum == w.slugs.slugs[h.wanted].Digest.Checksum()
+	s := w.cloud.slugs[now.Slug.ID]
+	return *s.Checksum == w.slugs.slugs[h.wanted].Digest.Checksum() && maps.Equal(s.ProcessTypes, w.slugs.in[h.wanted].File.ProcessTypes)
 }
 
 // judge looks for releases that should not be there.
 func (w *world) judge() error {
 	c := w.cloud
+	for _, h := range w.homes {
+		if h.disk.largest > maxJournal {
+			return fmt.Errorf("the journal of machine %d had %d bytes", h.number, h.disk.largest)
+		}
+	}
 	byID := map[string][]*made{}
 	for _, r := range c.releases {
 		if r.applyID != "" {
@@ -467,13 +487,40 @@ func replay(t *testing.T, text string) {
 // show tells a schedule step by step.
 func (x *scene) show(t *testing.T, faults []choice) {
 	t.Helper()
-	var steps strings.Builder
-	_, wrong := x.explore(t, newSlugs(t), faults, func(format string, args ...any) {
-		fmt.Fprintf(&steps, format+"\n", args...)
-	})
+	steps, wrong := x.steps(t, newSlugs(t), faults)
 	report := t.Logf
 	if wrong != nil {
 		report = t.Errorf
 	}
-	report("%v\n%sSLUGFILE_SEED='%s %s'", wrong, &steps, x.name, seed(faults))
+	report("%v\n%sSLUGFILE_SEED='%s %s'", wrong, steps, x.name, seed(faults))
+}
+
+func (x *scene) steps(t *testing.T, s slugs, faults []choice) (string, error) {
+	t.Helper()
+	var steps strings.Builder
+	_, wrong := x.explore(t, s, faults, func(format string, args ...any) {
+		fmt.Fprintf(&steps, format+"\n", args...)
+	})
+	return steps.String(), wrong
+}
+
+// A schedule that could go another way the next time would be no use for finding a fault, and
+// the walk would not be exhaustive.
+func TestExplorer_goesTheSameWayTwice(t *testing.T) {
+	t.Parallel()
+	for _, x := range scenes {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSlugs(t)
+			points, _ := x.explore(t, s, nil, nil)
+			for _, c := range (levels{hard}).branches(nil, points) {
+				faults := []choice{c}
+				once, _ := x.steps(t, s, faults)
+				again, _ := x.steps(t, s, faults)
+				if diff := cmp.Diff(once, again); diff != "" || !strings.Contains(once, strings.ReplaceAll(string(c.fault), "-", " ")) {
+					t.Fatalf("%s: %s", seed(faults), diff)
+				}
+			}
+		})
+	}
 }
