@@ -129,8 +129,14 @@ type StoppedError struct {
 	Remaining []string
 }
 
+// Error puts what remains before the lines of output that a step's error may have.
 func (e *StoppedError) Error() string {
-	return e.Err.Error() + "; remaining: " + strings.Join(e.Remaining, ", ")
+	what, output, lines := strings.Cut(e.Err.Error(), "\n")
+	what += "; remaining: " + strings.Join(e.Remaining, ", ")
+	if lines {
+		what += "\n" + output
+	}
+	return what
 }
 
 // Unwrap returns what the stage says.

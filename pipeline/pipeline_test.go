@@ -146,3 +146,11 @@ func TestBuild_saysWhatRemainsWhenItIsStopped(t *testing.T) {
 		}
 	}
 }
+
+func TestStoppedError_putsTheOutputOfAStepLast(t *testing.T) {
+	t.Parallel()
+	err := &pipeline.StoppedError{Err: errors.New("compile: step \"pack\": stopped\nlast output:\n    at work"), Remaining: []string{"compile", "archive"}}
+	if want := "compile: step \"pack\": stopped; remaining: compile, archive\nlast output:\n    at work"; err.Error() != want {
+		t.Errorf("%s\nwant %s", err, want)
+	}
+}

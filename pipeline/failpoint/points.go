@@ -19,6 +19,7 @@ var Names = []string{
 	"journal.append.synced",
 	"journal.append.written",
 	"journal.replace.before",
+	"journal.replace.written",
 	"journal.replaced",
 	"release.check.before",
 	"release.checked",

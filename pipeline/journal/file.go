@@ -106,7 +106,12 @@ func (f diskFile) Replace(b []byte) error {
 	if err := f.makeDir(); err != nil {
 		return err
 	}
-	if err := disk.WriteFile(string(f), b, 0o600); err != nil {
+	err := disk.Replace(string(f), 0o600, func(w io.Writer) error {
+		_, err := w.Write(b)
+		failpoint.Hit("journal.replace.written")
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	failpoint.Hit("journal.replaced")
