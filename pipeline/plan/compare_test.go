@@ -198,8 +198,8 @@ func TestBuild_comparesNoOutputThatTheOtherSideLacks(t *testing.T) {
 	if diff := cmp.Diff([]string{"~web.js content"}, changes(p)); diff != "" || p.FilesAfter != nil {
 		t.Errorf("after %v (-want +got):\n%s", p.FilesAfter, diff)
 	}
-	if p.FilesWhy != "what step bundle left behind in main is not known" {
-		t.Errorf("why: %q", p.FilesWhy)
+	if p.FilesWhy != "what step bundle left behind in main is not known" || p.FilesHint != `run "slugfile build" there once` {
+		t.Errorf("why: %q, hint %q", p.FilesWhy, p.FilesHint)
 	}
 	got := map[string]string{}
 	for _, s := range p.Steps {

@@ -139,7 +139,10 @@ func (b *builder) showFiles(next contents, left []leftStep) {
 	}
 	if missing != nil {
 		p.FilesWhy = fmt.Sprintf("what %s left behind in %s is not known", strings.Join(missing, " and "), b.base.Name)
-		p.FilesHint = "build it there first"
+		p.FilesHint = `run "slugfile build" there once`
+		if b.base.Kind == BaseSaved {
+			p.FilesHint = "build first, and then save the plan"
+		}
 	}
 	after := next.files(without)
 	if old := b.base.Record; old.tells() {

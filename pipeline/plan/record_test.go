@@ -16,8 +16,8 @@ var anyRecord = rapid.Custom(func(t *rapid.T) plan.Record {
 	r := plan.Record{
 		Key: digests.Draw(t, "key"), Stack: names.Draw(t, "stack"), Size: rapid.Int64().Draw(t, "size"),
 		Tree: manifests.Draw(t, "tree"), Source: manifests.Draw(t, "source"),
-		Runtimes: []plan.RuntimeRecord{{Name: names.Draw(t, "runtime"), From: node10, Digest: digests.Draw(t, "was"), Layout: digests.Draw(t, "layout")}},
-		Steps:    []plan.StepRecord{{Name: names.Draw(t, "step"), Key: digests.Draw(t, "key"), Definition: digests.Draw(t, "def")}},
+		Runtimes: []plan.RuntimeRecord{{Name: names.Draw(t, "runtime"), From: node10, Digest: digests.Draw(t, "was"), Layout: digests.Draw(t, "layout"), Unknown: optional(t)}},
+		Steps:    []plan.StepRecord{{Name: names.Draw(t, "step"), Key: digests.Draw(t, "key"), Definition: digests.Draw(t, "def"), Inputs: digests.Draw(t, "inputs"), Unknown: optional(t)}},
 	}
 	for range rapid.IntRange(0, len(r.Tree)).Draw(t, "parts") {
 		r.Parts = append(r.Parts, rapid.IntRange(-1, 2).Draw(t, "part"))
