@@ -131,7 +131,8 @@ func fileWords(f plan.FileChange, room int) string {
 		was, is := kindAnd(b, half), kindAnd(a, half)
 		return was + arrow + is
 	case a.Kind == tree.Link:
-		return shorten(quoted(b.Target), half-len("link to")/2) + arrow + entry(a, half+len("link to")/2)
+		half -= len(linkTo) / 2
+		return linkTo + shorten(quoted(b.Target), half) + arrow + shorten(quoted(a.Target), half)
 	case a.Kind == tree.Dir:
 		return "directory"
 	}
@@ -151,12 +152,13 @@ func fileWords(f plan.FileChange, room int) string {
 	return strings.Join(parts, ", ")
 }
 
+const linkTo = "link to "
+
 // entry is what is there: the size of a file, or the target of a link.
 func entry(e tree.Entry, room int) string {
 	switch e.Kind {
 	case tree.Link:
-		const to = "link to "
-		return to + shorten(quoted(e.Target), room-len(to))
+		return linkTo + shorten(quoted(e.Target), room-len(linkTo))
 	case tree.Dir:
 		return "directory"
 	}

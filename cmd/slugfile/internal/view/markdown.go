@@ -166,20 +166,6 @@ func (c *comment) parts() {
 	}
 }
 
-func actionWord(a plan.Action) string {
-	switch a {
-	case plan.Add:
-		return "added"
-	case plan.Remove:
-		return "removed"
-	case plan.Change:
-		return "changed"
-	case plan.Keep:
-		return "unchanged"
-	}
-	return "not known"
-}
-
 // sizes is a table of the directories at the top, to unfold.
 func (c *comment) sizes() {
 	shown := c.p.Slug.Dirs
@@ -189,7 +175,7 @@ func (c *comment) sizes() {
 	if len(shown) == 0 {
 		return
 	}
-	table := sizeTable(c.p.Slug.Dirs, shown)
+	table := sizeTable(c.p.Slug, shown)
 	rows := []string{"| at the top | unpacked | |\n| --- | ---: | ---: |\n"}
 	for i, r := range table[1:] {
 		name, note := cell(shown[i].Path), r.note

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,6 +152,7 @@ func driftSentence(p plan.Plan, f plan.Drift) string {
 		if f.To > 0 {
 			to = fmt.Sprintf("v%d", f.To)
 		}
+		f.Description = "" // it says so too
 		return fmt.Sprintf("v%d rolled %s back to %s (%s)", f.Version, app, to, strings.TrimPrefix(released(f), " "))
 	case plan.DriftStack:
 		return fmt.Sprintf("the app's stack is %s, slug.yaml says %s", f.Stack, f.Want)
@@ -196,7 +198,27 @@ func (d *planDrawing) parts() {
 	d.dirs()
 	d.files()
 	d.table(below, widths)
+	d.legend(append(above, below...))
 	d.line("")
+}
+
+// legend says in words what the symbols mean that are drawn.
+func (d *planDrawing) legend(rows []row) {
+	var drawn []plan.Action
+	for _, r := range rows {
+		drawn = append(drawn, r.action)
+	}
+	drawn = append(drawn, d.p.Slug.Action)
+	for _, f := range d.p.Files {
+		drawn = append(drawn, f.Action)
+	}
+	var words []string
+	for _, a := range []plan.Action{plan.Add, plan.Change, plan.Remove, plan.Keep, plan.Unknown} {
+		if slices.ContainsFunc(drawn, func(b plan.Action) bool { return symbolOf(b) == string(a) }) {
+			words = append(words, string(a)+" "+actionWord(a))
+		}
+	}
+	d.line("    %s", d.s.dim("("+strings.Join(words, ", ")+")"))
 }
 
 // besides are the things to know that are no change.
@@ -271,32 +293,31 @@ func Verdict(p plan.Plan) string {
 	switch {
 	case p.Changed:
 		return "Plan: " + Summary(p) + "." + stop
-	case p.Against != nil || p.App == "" || p.Current == nil:
+	case p.Against != nil: // the reason starts with its name
+		return "No changes. " + quoted(p.Why) + "." + stop
+	case p.App == "" || p.Current == nil:
 		return strings.TrimSpace("No changes. "+sentence(p.Why)) + stop
 	}
 	return fmt.Sprintf("No changes. slug.yaml matches release v%d.", p.Current.Version) + stop
 }
 
 // Summary counts the work of a plan: "1 runtime to fetch, 1 step to run, 1 reused; 1 file
-// added". For a plan that only makes a new slug of the same parts it is the reason.
+// added". For a plan that only makes a new slug of the same parts it begins with the reason.
 func Summary(p plan.Plan) string {
 	s := p.Summary
-	fetch := ""
+	fetch, why := "", ""
 	if s.Fetch > 0 {
 		fetch = count(s.Fetch, "runtime") + " to fetch"
 	}
-	groups := []string{
-		fetch,
-		counts("step", "to run", s.StepsRun, "reused", s.StepsReused, "that may run", s.StepsOpen),
+	steps := counts("step", "to run", s.StepsRun, "reused", s.StepsReused, "that may run", s.StepsOpen)
+	changes := join([]string{
 		counts("file", "added", s.FilesAdded, "changed", s.FilesChanged, "removed", s.FilesRemoved),
 		counts("process type", "added", s.ProcessTypesAdded, "changed", s.ProcessTypesChanged, "removed", s.ProcessTypesRemoved),
+	}, "; ")
+	if s.Fetch+s.StepsRun+s.StepsOpen == 0 && changes == "" {
+		why = quoted(p.Why)
 	}
-	work := join(groups[:2], ", ")
-	all := join([]string{work, groups[2], groups[3]}, "; ")
-	if all == "" {
-		return quoted(p.Why)
-	}
-	return all
+	return join([]string{why, join([]string{fetch, steps}, ", "), changes}, "; ")
 }
 
 // counts names the noun with its first number only: "1 step to run, 2 reused".
@@ -336,14 +357,11 @@ func join(parts []string, by string) string {
 	return strings.Join(some, by)
 }
 
-// sentence starts with a capital, unless it starts with a version, and ends with a stop.
+// sentence starts with a capital and ends with a stop.
 func sentence(s string) string {
 	s = quoted(s)
 	if s == "" {
 		return ""
-	}
-	if len(s) > 1 && s[0] == 'v' && s[1] >= '0' && s[1] <= '9' {
-		return s + "."
 	}
 	return strings.ToUpper(s[:1]) + s[1:] + "."
 }

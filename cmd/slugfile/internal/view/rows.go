@@ -186,3 +186,18 @@ func symbolOf(a plan.Action) string {
 	}
 	return string(plan.Unknown)
 }
+
+// actionWord says what a symbol means.
+func actionWord(a plan.Action) string {
+	switch a {
+	case plan.Add:
+		return "added"
+	case plan.Remove:
+		return "removed"
+	case plan.Change:
+		return "changed"
+	case plan.Keep:
+		return "unchanged"
+	}
+	return "not known"
+}

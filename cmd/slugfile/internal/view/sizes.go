@@ -67,11 +67,11 @@ func slugLimit(c plan.SlugChange) string {
 	case c.Limit <= 0 && c.PlatformLimit <= 0:
 		return ""
 	case c.Limit <= 0:
-		return "limit " + Size(c.PlatformLimit) + " (the platform's)"
+		return "limit of the platform " + Size(c.PlatformLimit)
 	case c.PlatformLimit <= 0 || c.PlatformLimit == c.Limit:
 		return "limit " + Size(c.Limit)
 	}
-	return "limit " + Size(c.Limit) + ", the platform's " + Size(c.PlatformLimit)
+	return "limit " + Size(c.Limit) + ", platform " + Size(c.PlatformLimit)
 }
 
 // dirs draws a table of the directories at the top of the slug: what is in them now and then,
@@ -85,7 +85,7 @@ func (d *planDrawing) dirs() {
 		return
 	}
 	more := len(shown) - d.most(len(shown), shownDirs)
-	table := sizeTable(d.p.Slug.Dirs, largest(shown, len(shown)-more))
+	table := sizeTable(d.p.Slug, largest(shown, len(shown)-more))
 	var name, now, next int
 	for _, r := range table {
 		name, now, next = max(name, width(r.name)), max(now, width(r.now)), max(next, width(r.next))
@@ -105,10 +105,10 @@ func (d *planDrawing) dirs() {
 	}
 }
 
-// moved are the directories that change, or may.
+// moved are the directories that change, or may: not those of which nothing can be told.
 func moved(dirs []plan.DirChange) []plan.DirChange {
 	return slices.DeleteFunc(slices.Clone(dirs), func(c plan.DirChange) bool {
-		return c.Now != nil && c.Next != nil && *c.Now == *c.Next
+		return c.Next == nil && c.KnownAfter == "" || c.Now != nil && c.Next != nil && *c.Now == *c.Next
 	})
 }
 
@@ -162,9 +162,9 @@ func (r sizeRow) fromTo() string {
 
 // sizeTable has a row for the sum of all directories, then one for each that is shown. Nothing
 // is said of now when nothing is there.
-func sizeTable(all, shown []plan.DirChange) []sizeRow {
-	none := !slices.ContainsFunc(all, func(c plan.DirChange) bool { return value(c.Now) > 0 })
-	rows := []sizeRow{sizeOf("unpacked", sum(all), none)}
+func sizeTable(slug plan.SlugChange, shown []plan.DirChange) []sizeRow {
+	none := !slices.ContainsFunc(slug.Dirs, func(c plan.DirChange) bool { return value(c.Now) > 0 })
+	rows := []sizeRow{sizeOf("unpacked", sum(slug), none)}
 	for _, c := range shown {
 		rows = append(rows, sizeOf("  "+dirName(c), c, none))
 	}
@@ -198,9 +198,9 @@ func sizeOf(name string, c plan.DirChange, none bool) sizeRow {
 	return r
 }
 
-// sum is known when every part is; it is known after the last part that is not yet.
-func sum(dirs []plan.DirChange) plan.DirChange {
-	total := plan.DirChange{Now: new(int64), Next: new(int64)}
+// sum is known when every part is, or else with the slug.
+func sum(slug plan.SlugChange) plan.DirChange {
+	total := plan.DirChange{Now: new(int64), Next: new(int64), KnownAfter: slug.KnownAfter}
 	add := func(to **int64, n *int64) {
 		if *to == nil || n == nil {
 			*to = nil
@@ -208,12 +208,9 @@ func sum(dirs []plan.DirChange) plan.DirChange {
 		}
 		**to += *n
 	}
-	for _, c := range dirs {
+	for _, c := range slug.Dirs {
 		add(&total.Now, c.Now)
 		add(&total.Next, c.Next)
-		if c.Next == nil {
-			total.KnownAfter = c.KnownAfter
-		}
 	}
 	return total
 }
