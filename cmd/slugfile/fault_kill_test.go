@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -149,11 +150,15 @@ func (p *running) eventually(happened func() bool) <-chan struct{} {
 // promptly is how long slugfile may take to end after a signal.
 const promptly = 5 * time.Second
 
-// stop runs slugfile until a moment and sends it a signal there.
-func (r *rig) stop(t testing.TB, m moment, s syscall.Signal) result {
+// stop runs slugfile until a moment and sends it a signal there. args are those of an apply, if
+// there are none.
+func (r *rig) stop(t testing.TB, m moment, s syscall.Signal, args ...string) result {
 	t.Helper()
 	r.forget(nil)
-	p := r.prepareStart(t, applyArgs...)
+	if len(args) == 0 {
+		args = applyArgs
+	}
+	p := r.prepareStart(t, args...)
 	reached := m.hold(t, r, p)
 	p.begin(t)
 	p.until(t, m.name, reached)
@@ -293,6 +298,37 @@ func TestFaultKill_anotherChangeComesAfterTheKill(t *testing.T) {
 		if len(list) == 2 && (list[0].Description == list[1].Description || list[0].Slug.ID == list[1].Slug.ID) {
 			t.Errorf("I1: two changes were released under one mark: %+v", list)
 		}
+	})
+}
+
+// TestFaultKill_savedPlanIsCarriedOutOnce kills the apply of a saved plan. The plan holds as long
+// as nothing but this apply has happened, so it is simply applied again.
+func TestFaultKill_savedPlanIsCarriedOutOnce(t *testing.T) {
+	t.Parallel()
+	inTable(t, "K2", "SIGKILL of the apply of a saved plan, which is applied again")
+	// The app is there, its runtime in the store, and it has no steps.
+	reached := slices.DeleteFunc(moments(), func(m moment) bool {
+		return m.name == "during a step" || m.name == "during fetch" || strings.HasSuffix(m.name, "POST app")
+	})
+	each(t, reached, func(m moment) string { return m.name }, func(t *testing.T, m moment) {
+		r := newRig(t)
+		r.apply(t, r.dir, applyArgs...)
+		r.base = 1
+		if m.name == "during archive" {
+			r.bigSource(t)
+		}
+		r.change(t, "two")
+		saved := filepath.Join(t.TempDir(), "plan.json")
+		r.ok(t, r.dir, "plan", "--out", saved)
+		got := r.stop(t, m, syscall.SIGKILL, "apply", saved, "--json")
+		if n := len(r.releases(t)) - r.base; n > 1 || (n == 1) != m.released {
+			t.Errorf("%d releases were made before it was killed", n)
+		}
+		again := r.start(t, "apply", saved, "--json").wait(t, timely)
+		if again.Code != exitDone || len(r.releases(t)) != r.base+1 {
+			t.Errorf("I1: exit code %d, and there are %d new releases\n%s", again.Code, len(r.releases(t))-r.base, again.Err)
+		}
+		r.assertInvariants(t, got, again)
 	})
 }
 

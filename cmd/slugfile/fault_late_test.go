@@ -101,16 +101,24 @@ func TestFaultLate_beyondTheWindowIsOneReleaseTwice(t *testing.T) {
 		if len(list) != 2 || list[0].Description != list[1].Description || list[0].Slug.ID != list[1].Slug.ID {
 			t.Fatalf("there are %d releases: %+v", len(list), list)
 		}
-		for time := 1; time <= 2; time++ {
+		// Where it acts in the very moment of the second request, the apply itself sees it.
+		reported := 0
+		if reports(got, "v3", "v4") {
+			reported++
+		}
+		for range 2 {
 			r.forget(nil)
 			next := r.start(t, applyArgs...).wait(t, timely)
 			r.accounts(t, next)
 			if next.Code != exitDone || !strings.Contains(next.Out, `"changed":false}`) || r.count(postReleases) != 0 {
-				t.Errorf("apply %d after it: exit code %d, %d POSTs\n%s%s", time, next.Code, r.count(postReleases), next.Out, next.Err)
+				t.Errorf("an apply after it: exit code %d, %d POSTs\n%s%s", next.Code, r.count(postReleases), next.Out, next.Err)
 			}
-			if reported := reports(next, "v3", "v4"); reported != (time == 1) {
-				t.Errorf("apply %d after it: the duplicate is reported: %t\n%s%s", time, reported, next.Out, next.Err)
+			if reports(next, "v3", "v4") {
+				reported++
 			}
+		}
+		if reported != 1 {
+			t.Errorf("the duplicate is reported %d times\n%s", reported, got.Out)
 		}
 		r.sound(t)
 		r.keepsSecrets(t)

@@ -29,7 +29,7 @@ type faultRow struct {
 	id, what string
 
 	mu sync.Mutex
-	// runs met a fault; kills of them were meant to end before their time, and landed did.
+	// runs met a fault. kills were sent on the way there too, and landed came before the end.
 	runs, kills, landed int
 	// changes were to be released, and releases were made for them.
 	changes, releases int
@@ -116,7 +116,7 @@ func (f *faultRow) String() string {
 	defer f.mu.Unlock()
 	runs := strconv.Itoa(f.runs)
 	if f.kills > 0 {
-		runs += fmt.Sprintf(" (%d of %d landed)", f.landed, f.kills)
+		runs += fmt.Sprintf("; %d of %d kills landed", f.landed, f.kills)
 	}
 	held := strings.Join(slices.Sorted(maps.Keys(f.invariants)), ", ")
 	if held == "I1, I2, I3, I4, I5" {
