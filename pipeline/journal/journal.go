@@ -51,7 +51,7 @@ type Operation struct {
 	Apply string `json:"apply"`
 	// App is what the platform is asked with, AppName is for messages.
 	App     string `json:"app"`
-	AppName string `json:"app_name"`
+	AppName string `json:"app_name,omitempty"`
 	// PlanKey and Checksum are of the slug, as the platform has them; Size is in bytes.
 	PlanKey  string `json:"plan_key"`
 	Checksum string `json:"checksum"`

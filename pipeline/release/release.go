@@ -10,6 +10,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -193,6 +194,7 @@ func (s *Stage) begin(step plan.Release, in artifact.Upload) (a *attempt, err er
 			PlanKey: in.Slug.PlanKey.String(), Checksum: in.Slug.Digest.Checksum(), Size: in.Slug.Size, SlugID: in.SlugID,
 		})
 	}
-	a.op.App, a.op.AppName = step.App, step.AppName
+	// Whoever uploaded knows the id of an app that the plan could only name.
+	a.op.App, a.op.AppName = cmp.Or(a.op.App, step.App), step.AppName
 	return a, err
 }
