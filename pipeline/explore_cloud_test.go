@@ -33,6 +33,8 @@ type cloud struct {
 	phase time.Duration
 	// fails says that the next release phase fails.
 	fails bool
+	// damages says that the next blob is stored in part.
+	damages bool
 	// posts counts the requests for a release that were sent, refused and lost ones too.
 	posts int
 	// wrong is the first thing that must never be asked for.
@@ -264,15 +266,15 @@ func newKind(once bool, faults ...fault) *kind {
 	return &kind{once, faults, append(slices.Clip(faults), otherMachine)}
 }
 
-// A later process sees of a slug that was allocated late, or of a GET that was answered late, no
-// more than of a lost one.
+// A later process sees of a slug that was allocated late no more than of a lost one, and to
+// a GET all that is no answer is the same.
 var (
 	ofOnce = newKind(true,
 		killedBefore, requestLost, answerLost, late1, late20, late59, late61, late90,
 		killedAfter, killedLate1, killedLate20, killedLate59, killedLate61, killedLate90, interrupted, serverError, rateLimited)
 	ofPhase = newKind(true, append(slices.Clip(ofOnce.faults), phaseFails)...)
 	ofSlug  = newKind(false, killedBefore, requestLost, answerLost, killedAfter, interrupted, serverError, rateLimited)
-	ofPut   = newKind(false, killedBefore, requestLost, answerLost, late20, killedAfter, killedLate20, interrupted, serverError, expired)
+	ofPut   = newKind(false, killedBefore, requestLost, answerLost, late20, killedAfter, killedLate20, interrupted, serverError, expired, damaged)
 	ofGet   = newKind(false, killedBefore, interrupted, serverError)
 )
 
@@ -360,6 +362,9 @@ func (c *client) call(ctx context.Context, op string, k *kind, act func(late tim
 		return refuse(op, 429, "rate_limit")
 	case expired:
 		return &platform.BlobError{Op: op, Status: 403, Expired: true}
+	case damaged:
+		c.damages = true
+		return act(0)
 	case otherMachine:
 		c.elsewhere()
 		return act(0)
@@ -454,6 +459,9 @@ func (c *client) PutBlob(ctx context.Context, to platform.Blob, body io.ReaderAt
 	}
 	return c.call(ctx, "PUT blob", ofPut, func(time.Duration) error {
 		c.blobs[slugOf(to)] = sent
+		if c.damages {
+			c.damages, c.blobs[slugOf(to)] = false, sent[:len(sent)/2]
+		}
 		return nil
 	})
 }

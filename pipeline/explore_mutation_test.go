@@ -26,7 +26,7 @@ func TestExplorer_findsAProtocolThatLacksAPart(t *testing.T) {
 		"the marks in the descriptions": {late61, "nobody was told", scene{platform: func(p platform.Platform) platform.Platform {
 			return &blind{Platform: p}
 		}}},
-		"one id for one release": {late61, "nobody was told", scene{platform: func(p platform.Platform) platform.Platform {
+		"one id for one release": {late61, "that is live already", scene{platform: func(p platform.Platform) platform.Platform {
 			return &renaming{Platform: p}
 		}}},
 		"the look before the release": {otherMachine, "was stale", scene{platform: func(p platform.Platform) platform.Platform {

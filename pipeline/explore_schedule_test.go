@@ -30,10 +30,11 @@ const (
 	late90      fault = "acts-90s-later"
 	// The process is asked to stop while the call is under way.
 	interrupted fault = "interrupted"
-	// The answer is no.
+	// The answer is no, or a yes that is not true.
 	serverError fault = "server-error"
 	rateLimited fault = "rate-limited"
 	expired     fault = "address-expired"
+	damaged     fault = "blob-damaged"
 	phaseFails  fault = "release-phase-fails"
 	// Another machine releases a slug of its own just before the call.
 	otherMachine fault = "other-machine-releases"
@@ -114,7 +115,7 @@ type levels [][]fault
 // worst are the ones that make a protocol fail that trusts in anything.
 var (
 	hard = []fault{
-		killedBefore, killedAfter, killedLate20, killedLate61, requestLost, answerLost, late59, late61, torn, otherMachine, edited, retyped, switched,
+		killedBefore, killedAfter, killedLate20, killedLate61, requestLost, answerLost, late59, late61, rateLimited, torn, otherMachine, edited, retyped, switched,
 	}
 	worst = []fault{killedBefore, killedAfter, killedLate20, answerLost, otherMachine}
 )

@@ -287,23 +287,23 @@ func (w *world) judge() error {
 			}
 			continue
 		}
-		if r.late > window {
-			if r.again && !w.told(versions(twins)) {
-				return fmt.Errorf("nobody was told of v%d, which came when it had been given up", r.Version)
-			}
-			continue
-		}
 		var over []*made
 		for _, o := range c.releases {
 			if o.home != r.home && o.Slug != nil && o.Version > r.base && o.Version < r.Version {
 				over = append(over, o)
 			}
 		}
-		if i := slices.IndexFunc(over, func(o *made) bool { return o.Version <= r.known }); i >= 0 {
-			return fmt.Errorf("the plan of v%d was stale: v%d of another machine was there before the last look", r.Version, over[i].Version)
-		}
 		if r.again && len(over) == 0 {
 			return fmt.Errorf("v%d releases the slug that is live already, by an apply of its own", r.Version)
+		}
+		if r.late > window {
+			if r.again && !w.told(versions(twins)) {
+				return fmt.Errorf("nobody was told of v%d, which came when it had been given up", r.Version)
+			}
+			continue
+		}
+		if i := slices.IndexFunc(over, func(o *made) bool { return o.Version <= r.known }); i >= 0 {
+			return fmt.Errorf("the plan of v%d was stale: v%d of another machine was there before the last look", r.Version, over[i].Version)
 		}
 		if r.Status == platform.Succeeded && len(over) > 0 && !w.told(versions(over)) {
 			return fmt.Errorf("%s of another machine was overwritten by v%d, and nobody was told", versions(over), r.Version)
@@ -502,6 +502,26 @@ func (x *scene) steps(t *testing.T, s slugs, faults []choice) (string, error) {
 		fmt.Fprintf(&steps, format+"\n", args...)
 	})
 	return steps.String(), wrong
+}
+
+// However long it is used: operations that have ended are forgotten.
+func TestApply_keepsItsJournalSmall(t *testing.T) {
+	t.Parallel()
+	s := newSlugs(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{scene: &scene{}, slugs: s, sched: &schedule{}, cloud: newCloud()}
+		w.prepare()
+		h := w.homes[0]
+		for n := range 300 {
+			h.wanted = n % len(s.slugs)
+			if _, err := w.apply(h, nil, nil); err != nil || !w.settled(h) {
+				t.Fatalf("apply %d: %v", n, err)
+			}
+		}
+		if got := h.disk.largest; got > maxJournal || got < 100 {
+			t.Errorf("the journal had up to %d bytes", got)
+		}
+	})
 }
 
 // A schedule that could go another way the next time would be no use for finding a fault, and
