@@ -254,3 +254,22 @@ func TestBaseOf_saysWhyNothingIsKnown(t *testing.T) {
 		t.Errorf("changed %v, files %v: %s", p.Changed, p.FilesKnown, p.FilesWhy)
 	}
 }
+
+func TestBuild_seesAFileThatAStepAndTheSourceTreeBothBring(t *testing.T) {
+	t.Parallel()
+	make := func() *world {
+		w := nodeApp()
+		w.in.Source = source("dist/app.js", "package.json", "web.js")
+		return w
+	}
+	for name, c := range map[string]struct{ before, now *world }{
+		"known before": {make().build("dependencies", "bundle"), make().build("dependencies")},
+		"known now":    {make().build("dependencies"), make().build("dependencies", "bundle")},
+	} {
+		b := plan.BaseOf(plan.BaseRevision, "main", c.before.in, c.before.seen)
+		c.now.in.File.Compression = "fast"
+		if got := changes(plan.Build(c.now.in, c.now.against(b).seen)); len(got) > 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

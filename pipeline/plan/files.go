@@ -146,10 +146,30 @@ func (b *builder) showFiles(next contents, left []leftStep) {
 	}
 	after := next.files(without)
 	if old := b.base.Record; old.tells() {
-		p.Files = append(p.Files, fileChanges(old.files(without), after)...)
+		changes := fileChanges(old.files(without), after)
+		if len(without) > 0 {
+			changes = slices.DeleteFunc(changes, func(f FileChange) bool { return stays(f, old, next) })
+		}
+		p.Files = append(p.Files, changes...)
 		return
 	}
 	b.compareByPlace(after, left)
+}
+
+// stays reports whether a file that seems to come or go is on both sides: where a step and the
+// source tree bring the same one, it goes by the step's name, and may have been left out with it.
+func stays(f FileChange, old *Record, next contents) bool {
+	var e tree.Entry
+	var there bool
+	switch f.Action {
+	case Add:
+		e, there = old.Tree.Find(f.Path)
+		return there && e == *f.After
+	case Remove:
+		e, there = next.find(f.Path)
+		return there && e == *f.Before
+	}
+	return false
 }
 
 // compareByPlace compares with a slug of which only the files are known, and not what brought

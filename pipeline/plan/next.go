@@ -177,6 +177,18 @@ func (c contents) files(without map[string]bool) []*tree.Entry {
 	return out
 }
 
+// find returns what is known to be at a path.
+func (c contents) find(path string) (tree.Entry, bool) {
+	if c.whole != nil {
+		return c.whole.Tree.Find(path)
+	}
+	i, ok := slices.BinarySearchFunc(c.members, path, func(m artifact.Member, p string) int { return tree.Compare(m.Path, p) })
+	if !ok {
+		return tree.Entry{}, false
+	}
+	return c.members[i].Entry, true
+}
+
 // places are where the outputs of a step go below ./app, which nobody may have seen yet: paths
 // or globs, each with all that lies below it. It names rather too much than too little.
 func places(files []config.FileEntry, outputs []string) []string {

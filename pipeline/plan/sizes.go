@@ -92,7 +92,10 @@ const topFiles = "."
 
 // measured are the sizes of the directories at the top of a slug.
 type measured struct {
-	sizes map[string]int64
+	sizes map[string]*int64
+	// top is the directory of the entry before, and size its size: most entries share theirs.
+	top  string
+	size *int64
 	// open are those that are not known whole, with the step or the stage after which they
 	// are; it is empty when no work of this plan tells. With all set, none is known.
 	open     map[string]string
@@ -100,15 +103,26 @@ type measured struct {
 	allAfter string
 }
 
+func newMeasured() *measured {
+	return &measured{sizes: map[string]*int64{}, open: map[string]string{}}
+}
+
 func (m *measured) add(e *tree.Entry) {
-	switch top, _, below := strings.Cut(e.Path, "/"); {
-	case below:
-		m.sizes[top] += e.Size
-	case e.Kind == tree.Dir:
-		m.sizes[top] += 0
-	default:
-		m.sizes[topFiles] += e.Size
+	if m.top != "" && len(e.Path) > len(m.top) && e.Path[len(m.top)] == '/' && e.Path[:len(m.top)] == m.top {
+		*m.size += e.Size
+		return
 	}
+	top, _, below := strings.Cut(e.Path, "/")
+	if !below && e.Kind != tree.Dir {
+		top = topFiles
+	}
+	n := m.sizes[top]
+	if n == nil {
+		n = new(int64)
+		m.sizes[top] = n
+	}
+	*n += e.Size
+	m.top, m.size = top, n
 }
 
 // leave marks what lies at a place as not known. As what an entry at the top turns out to be
@@ -135,8 +149,10 @@ func (m *measured) at(dir string) (size *int64, after string) {
 	if after, open := m.open[dir]; open {
 		return nil, after
 	}
-	n := m.sizes[dir]
-	return &n, ""
+	if n := m.sizes[dir]; n != nil {
+		return n, ""
+	}
+	return new(int64), ""
 }
 
 // showDirs tells the sizes by directory at the top of the slug.
@@ -145,8 +161,8 @@ func (b *builder) showDirs(next contents, left []leftStep) {
 	if b.base != nil {
 		old = b.base.Record
 	}
-	before := measured{sizes: map[string]int64{}, open: map[string]string{}, all: b.base != nil && old == nil}
-	after := measured{sizes: map[string]int64{}, open: map[string]string{}}
+	before, after := newMeasured(), newMeasured()
+	before.all = b.base != nil && old == nil
 	same := map[int]bool{} // parts of old that the next slug holds too
 	for i, r := range b.runtimes {
 		switch part := b.sameRuntime(r); {
@@ -202,7 +218,7 @@ func (b *builder) showDirs(next contents, left []leftStep) {
 		}
 	}
 	names := map[string]bool{}
-	for _, m := range []measured{before, after} {
+	for _, m := range []*measured{before, after} {
 		for n := range m.sizes {
 			names[n] = true
 		}
