@@ -277,7 +277,7 @@ func TestFaultKill_anotherChangeComesAfterTheKill(t *testing.T) {
 	}
 	each(t, []fate{
 		{"carried out at once", nil, 1},
-		{"carried out late", &local.Fault{DropAnswer: true, Late: window / 2}, 1},
+		{"carried out late", &local.Fault{DropAnswer: true, Late: window * 3 / 4}, 1},
 		{"never carried out", &local.Fault{Status: http.StatusServiceUnavailable}, 0},
 	}, func(f fate) string { return f.name }, func(t *testing.T, f fate) {
 		r := newRig(t)
