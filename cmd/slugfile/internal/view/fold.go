@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
@@ -35,14 +36,18 @@ func fold(files []plan.FileChange, most int) (lines []folded, rest folded) {
 	}
 	var pinned, loose []plan.FileChange
 	for _, f := range files {
-		f.Path = string([]rune(f.Path)) // sorted as in JSON, whose names are text
+		if !utf8.ValidString(f.Path) {
+			f.Path = string([]rune(f.Path)) // sorted as in JSON, whose names are text
+		}
 		if f.Diff != "" {
 			pinned = append(pinned, f)
 		} else {
 			loose = append(loose, f)
 		}
 	}
-	slices.SortStableFunc(loose, func(a, b plan.FileChange) int { return tree.Compare(a.Path, b.Path) })
+	if byPath := func(a, b plan.FileChange) int { return tree.Compare(a.Path, b.Path) }; !slices.IsSortedFunc(loose, byPath) {
+		slices.SortStableFunc(loose, byPath)
+	}
 	lines = unfold(loose, max(most-len(pinned), 2))
 	if room := max(most-len(pinned), 2); len(lines) > room {
 		lines, rest = keep(lines, room-1)

@@ -172,7 +172,7 @@ func (c *comment) sizes() {
 	if !c.verbose {
 		shown = moved(shown)
 	}
-	if len(shown) == 0 {
+	if !c.verbose && !told(shown) || len(shown) == 0 {
 		return
 	}
 	table := sizeTable(c.p.Slug, shown)
@@ -222,7 +222,11 @@ func (c *comment) files() {
 		if l.one() {
 			what = fileChange(l.files[0], commentText)
 			if d := l.files[0].Diff; d != "" {
-				diffs = append(diffs, code(l.path)+"\n\n"+fence(d))
+				gap := ""
+				if len(diffs) > 0 {
+					gap = "\n"
+				}
+				diffs = append(diffs, gap+code(l.path)+"\n\n"+fence(d))
 			}
 		}
 		blocks = append(blocks, "- `"+symbolOf(l.action())+"` "+code(l.path)+" "+prose(what)+"\n")

@@ -112,7 +112,9 @@ func plans() map[string]plan.Plan {
 		{Action: plan.Change, Path: "same.js", What: "content", Before: file("same.js", 10), After: file("same.js", 10)},
 		{Action: plan.Change, Path: "current", What: "kind", Before: file("current", 10), After: &link},
 	}, long.Files...)
-	long.ProcessTypes = []plan.ProcessChange{{Action: plan.Add, Name: "worker", After: "bundle exec sidekiq --config config/sidekiq.yml --queue default --queue mailers --verbose"}}
+	long.ProcessTypes = []plan.ProcessChange{{
+		Action: plan.Change, Name: "web", Before: "bundle exec puma --config config/puma.rb --port $PORT", After: "bundle exec puma --config config/puma.rb --port $PORT --workers 4",
+	}, {Action: plan.Add, Name: "worker", After: "bundle exec sidekiq --config config/sidekiq.yml --queue default --queue mailers --verbose"}}
 	long.Withheld = nil
 	for i := range 12 {
 		long.Withheld = append(long.Withheld, tree.Withheld{Path: fmt.Sprintf("tmp/%02d.pem", i), Rule: "deny list: *.pem with a private key in it, wherever it lies in the source tree"})

@@ -16,6 +16,10 @@ type row struct {
 // kindWidth is the width of the longest kind.
 const kindWidth = len("runtime")
 
+// shownCommand is how long both commands of a process type are together at most, that they stand
+// in one row.
+const shownCommand = 50
+
 // partRows are the parts of a plan in the order of the pipeline: those above the slug, and
 // those below it. all has those too that stay as they are and are not worth a line.
 func partRows(p plan.Plan, all bool) (above, below []row) {
@@ -43,6 +47,9 @@ func partRows(p plan.Plan, all bool) (above, below []row) {
 	for _, c := range p.ProcessTypes {
 		switch {
 		case c.Action == plan.Keep && !all:
+		case c.Action == plan.Change && len(c.Before)+len(c.After) > shownCommand:
+			add(c.Action, "process", c.Name, c.Before)
+			add("", "", "", "→ "+c.After)
 		case c.Action == plan.Change:
 			add(c.Action, "process", c.Name, c.Before+" → "+c.After)
 		case c.Action == plan.Remove:

@@ -81,7 +81,7 @@ func (d *planDrawing) dirs() {
 	if !d.verbose {
 		shown = moved(shown)
 	}
-	if len(shown) == 0 {
+	if !d.verbose && !told(shown) || len(shown) == 0 {
 		return
 	}
 	more := len(shown) - d.most(len(shown), shownDirs)
@@ -110,6 +110,12 @@ func moved(dirs []plan.DirChange) []plan.DirChange {
 	return slices.DeleteFunc(slices.Clone(dirs), func(c plan.DirChange) bool {
 		return c.Next == nil && c.KnownAfter == "" || c.Now != nil && c.Next != nil && *c.Now == *c.Next
 	})
+}
+
+// told reports whether the size of any of them is known: a table of what is known later would
+// only say again what stands beside the slug.
+func told(dirs []plan.DirChange) bool {
+	return slices.ContainsFunc(dirs, func(c plan.DirChange) bool { return c.Next != nil })
 }
 
 // largest are the n directories that change most, in their order; what is not known counts as
