@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -165,4 +166,31 @@ func BenchmarkNextRecord(b *testing.B) {
 			b.Fatal(len(r.Tree))
 		}
 	}
+}
+
+// BenchmarkSaved writes and reads the saved plan of an app with many files.
+func BenchmarkSaved(b *testing.B) {
+	in, _ := largeApp(false)
+	in = plan.Prepare(in)
+	s := plan.Save(plan.Build(in, plan.Observed{}), in, plan.Observed{}, plan.SavedOptions{}, 0)
+	text, err := json.Marshal(s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("write", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if _, err := json.Marshal(s); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if _, err := plan.ReadSaved(text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

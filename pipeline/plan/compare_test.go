@@ -257,14 +257,14 @@ func TestBaseOf_saysWhyNothingIsKnown(t *testing.T) {
 
 func TestBuild_seesAFileThatAStepAndTheSourceTreeBothBring(t *testing.T) {
 	t.Parallel()
-	make := func() *world {
+	both := func() *world {
 		w := nodeApp()
 		w.in.Source = source("dist/app.js", "package.json", "web.js")
 		return w
 	}
 	for name, c := range map[string]struct{ before, now *world }{
-		"known before": {make().build("dependencies", "bundle"), make().build("dependencies")},
-		"known now":    {make().build("dependencies"), make().build("dependencies", "bundle")},
+		"known before": {both().build("dependencies", "bundle"), both().build("dependencies")},
+		"known now":    {both().build("dependencies"), both().build("dependencies", "bundle")},
 	} {
 		b := plan.BaseOf(plan.BaseRevision, "main", c.before.in, c.before.seen)
 		c.now.in.File.Compression = "fast"

@@ -77,25 +77,26 @@ func ReadSaved(b []byte) (Saved, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return fail(makeSaved, "it is empty")
 	}
-	var head struct {
-		V    int    `json:"v"`
-		Type string `json:"type"`
+	s, err := decodeSaved(b)
+	if s.Type != SavedType || s.V != SavedVersion {
+		// It is of another form, whose first fields tell more than the first fault.
+		var head struct {
+			V    int    `json:"v"`
+			Type string `json:"type"`
+		}
+		headErr := json.Unmarshal(b, &head)
+		switch {
+		case headErr != nil:
+			return fail(makeSaved, "%s", whyNotJSON(headErr))
+		case head.Type == "plan":
+			return fail(makeSaved, "it is what plan --json prints, which is for other programs to read")
+		case head.Type != SavedType:
+			return fail(makeSaved, "its type is %q, not %q", head.Type, SavedType)
+		case head.V != SavedVersion:
+			return fail("make it again with this version, or apply it with that one", "it has the form %d of another version of slugfile; this one knows %d", head.V, SavedVersion)
+		}
 	}
-	if err := json.Unmarshal(b, &head); err != nil {
-		return fail(makeSaved, "%s", whyNotJSON(err))
-	}
-	switch {
-	case head.Type == "plan":
-		return fail(makeSaved, "it is what plan --json prints, which is for other programs to read")
-	case head.Type != SavedType:
-		return fail(makeSaved, "its type is %q, not %q", head.Type, SavedType)
-	case head.V != SavedVersion:
-		return fail("make it again with this version, or apply it with that one", "it has the form %d of another version of slugfile; this one knows %d", head.V, SavedVersion)
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	var s Saved
-	if err := d.Decode(&s); err != nil {
+	if err != nil {
 		return fail(makeSaved, "%s", whyNotJSON(err))
 	}
 	if s.Plan.V != Version || s.Plan.Type != "plan" {
@@ -110,6 +111,20 @@ func ReadSaved(b []byte) (Saved, error) {
 	}
 	if !s.Next.tells() {
 		return fail(makeSaved, "it names %d files of the slug, and where %d of them come from", len(s.Next.Tree), len(s.Next.Parts))
+	}
+	return s, nil
+}
+
+// decodeSaved takes one document without a field that it does not know. On an error, what came
+// before it may be filled in.
+func decodeSaved(b []byte) (s Saved, err error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return s, err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return s, fmt.Errorf("something stands behind its end, at byte %d", d.InputOffset())
 	}
 	return s, nil
 }

@@ -207,7 +207,7 @@ func TestReadSaved_saysWhatIsWrong(t *testing.T) {
 		"the plan in it has the form 9":       other(`"plan":{"v":1`, `"plan":{"v":9`),
 		`unknown field "later"`:               other(`"options":{`, `"options":{"later":1,`),
 		"options.app is a number":             other(`"options":{"app":"example"`, `"options":{"app":7`),
-		"it is no JSON: at byte":              string(good) + "{}",
+		"something stands behind its end":     string(good) + "{}",
 		"v is a string and should not be":     other(`"v":1`, `"v":"1"`),
 		"the list of the source tree is not":  other(`"source":[{"path":"current"`, `"source":[{"path":"zz"`),
 		"files of the slug, and where":        other(`"parts":[`, `"parts":[1,`),
