@@ -175,8 +175,8 @@ func TestRecover_tellsOnceOfTheTwoReleasesOfOneApply(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Hour)
-			if len(l.releases) != 2 || l.releases[0].Description != l.releases[1].Description {
-				t.Fatalf("%+v", l.releases)
+			if all, _ := l.Releases(t.Context(), "a", 0); len(all) != 2 || all[0].Description != all[1].Description {
+				t.Fatalf("%+v", all)
 			}
 			want := "the platform acted late: v1 and v2 of app example are one release made more than once (" + applyID + ")"
 			if got := newRun(t, f, l).recover(t); len(got) != 1 || got[0] != want {
