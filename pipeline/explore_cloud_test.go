@@ -242,6 +242,7 @@ func (p *process) die() error {
 type client struct {
 	*cloud
 	*process
+	// ask is the schedule. Without it all goes well, and several goroutines may use the client.
 	ask func(what string, possible []fault) fault
 	// last and times count calls that come again and again, such as those of a search.
 	last  string
@@ -299,15 +300,20 @@ func lateness(f fault) time.Duration {
 	return 0
 }
 
+// count says how often the call has been made in a row.
+func (c *client) count(op string) int {
+	if op != c.last {
+		c.last, c.times = op, 0
+	}
+	c.times++
+	return c.times
+}
+
 // call lets the schedule decide what becomes of one call. act is what the platform does, with
 // the platform locked; it is told how long the request was under way.
 func (c *client) call(ctx context.Context, op string, k *kind, act func(late time.Duration) error) error {
-	if op == c.last {
-		c.times++
-	} else {
-		c.last, c.times = op, 1
-	}
-	if c.turn != nil && asked(c.times) {
+	chosen := c.ask != nil && asked(c.count(op))
+	if chosen && c.turn != nil {
 		c.turn()
 	}
 	defer c.lock()()
@@ -322,7 +328,7 @@ func (c *client) call(ctx context.Context, op string, k *kind, act func(late tim
 	} else {
 		defer func() { c.known = len(c.releases) }()
 	}
-	if c.ask == nil || !asked(c.times) {
+	if !chosen {
 		return act(0)
 	}
 	possible := k.faults

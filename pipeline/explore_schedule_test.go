@@ -111,13 +111,15 @@ func parseSeed(text string) (faults []choice, err error) {
 // are as many faults in a schedule as there are levels, at most.
 type levels [][]fault
 
-// hard are faults of which the others are weaker forms: what those leave behind, one of these does too.
-// worst are the ones that make a protocol fail that trusts in anything.
+// hard are faults of which the others are weaker forms: what those leave behind, one of these does
+// too. worst and deadly are the ones that a protocol fails on first.
 var (
 	hard = []fault{
-		killedBefore, killedAfter, killedLate20, killedLate61, requestLost, answerLost, late59, late61, rateLimited, torn, otherMachine, edited, retyped, switched,
+		killedBefore, killedAfter, killedLate20, killedLate61, requestLost, answerLost, late59, late61,
+		rateLimited, torn, otherMachine, edited, retyped, switched,
 	}
-	worst = []fault{killedBefore, killedAfter, killedLate20, answerLost, otherMachine}
+	worst  = []fault{killedBefore, killedAfter, killedLate20, answerLost, otherMachine, switched}
+	deadly = []fault{killedAfter, killedLate20, answerLost, switched}
 )
 
 // walk runs every schedule that begins with the given faults, depth first: each run says at which
