@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	unicodewidth "golang.org/x/text/width"
 )
 
 // Clean makes foreign text safe for a terminal, as one line: escape sequences are dropped;
@@ -199,9 +201,8 @@ func runeWidth(r rune) int {
 		return 1
 	case r == 0x200c || r == 0x200d || unicode.In(r, unicode.Mn, unicode.Me):
 		return 0
-	case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf, r >= 0xac00 && r <= 0xd7a3,
-		r >= 0xf900 && r <= 0xfaff, r >= 0xfe30 && r <= 0xfe6f, r >= 0xff00 && r <= 0xff60,
-		r >= 0xffe0 && r <= 0xffe6, r >= 0x1f300 && r <= 0x1faff, r >= 0x20000 && r <= 0x3fffd:
+	}
+	if k := unicodewidth.LookupRune(r).Kind(); k == unicodewidth.EastAsianWide || k == unicodewidth.EastAsianFullwidth {
 		return 2
 	}
 	return 1

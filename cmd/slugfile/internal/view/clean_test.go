@@ -131,3 +131,14 @@ func TestShorten_keepsBothEndsWithinTheColumns(t *testing.T) {
 		}
 	}
 }
+
+func TestWidth_countsWhatATerminalTakes(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]int{
+		"web.js": 6, "é": 1, "e\u0301": 1, "日本語": 6, "ﾊﾝ": 2, "ｆｕｌｌ": 8, "한글": 4, "🚀": 2, "⭐": 2, "⚡": 2, "…": 1, "→": 1, "a\u200db": 2, "\U0002000b": 2,
+	} {
+		if got := width(in); got != want {
+			t.Errorf("%q is %d columns wide, not %d", in, got, want)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func (f folded) one() bool { return len(f.files) == 1 && len(f.inside) == 0 }
 func fold(files []plan.FileChange, most int) (lines []folded, rest folded) {
 	if len(files) <= most {
 		for _, f := range files {
-			lines = append(lines, line1(f))
+			lines = append(lines, lineOf(f))
 		}
 		return lines, rest
 	}
@@ -53,7 +53,7 @@ func fold(files []plan.FileChange, most int) (lines []folded, rest folded) {
 		lines, rest = keep(lines, room-1)
 	}
 	for _, f := range pinned {
-		lines = append(lines, line1(f))
+		lines = append(lines, lineOf(f))
 	}
 	slices.SortStableFunc(lines, func(a, b folded) int {
 		return tree.Compare(strings.TrimSuffix(a.path, "/"), strings.TrimSuffix(b.path, "/"))
@@ -61,8 +61,8 @@ func fold(files []plan.FileChange, most int) (lines []folded, rest folded) {
 	return lines, rest
 }
 
-// line1 is the line of a single file.
-func line1(f plan.FileChange) folded { return folded{path: f.Path, files: []plan.FileChange{f}} }
+// lineOf is the line of a single file.
+func lineOf(f plan.FileChange) folded { return folded{path: f.Path, files: []plan.FileChange{f}} }
 
 // unfold begins with one line for each name at the top, and opens the smallest directory as
 // long as there is room for what is in it.
@@ -87,7 +87,7 @@ func unfold(files []plan.FileChange, most int) []folded {
 func below(dir string, files []plan.FileChange) []folded {
 	var out []folded
 	for len(files) > 0 {
-		l, n := line1(files[0]), 1
+		l, n := lineOf(files[0]), 1
 		if slash := strings.IndexByte(l.path[len(dir):], '/'); slash >= 0 {
 			l.path = l.path[:len(dir)+slash+1]
 			for n < len(files) && strings.HasPrefix(files[n].Path, l.path) {
