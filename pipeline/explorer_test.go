@@ -457,6 +457,10 @@ func (x *explored) levels() []levels {
 	return []levels{x.short}
 }
 
+// Whatever goes wrong, and whenever: apply, run again until it ends well, has made one release
+// under one mark, its slug is whole and live, and one more apply does nothing and says nothing. Two
+// releases of one mark are there only when the platform acted beyond the window, and then the user
+// was told of both; no release of another machine that could be seen was overwritten, and none unsaid.
 func TestApply_releasesOnceOnEverySchedule(t *testing.T) {
 	t.Parallel()
 	if text := os.Getenv("SLUGFILE_SEED"); text != "" {
