@@ -56,7 +56,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 		return err
 	}
 	defer unlock()
-	if err := s.recover(ctx, conn.platform); err != nil {
+	if err := s.recover(ctx, conn); err != nil {
 		return err
 	}
 	p, err := s.plan(ctx, conn)

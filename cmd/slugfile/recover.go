@@ -4,11 +4,11 @@ import (
 	"context"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/journal"
-	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/release"
 )
 
@@ -70,8 +70,13 @@ func (s *session) appKey(ctx context.Context, c *connection) (string, error) {
 }
 
 // recover clears up what an apply that was killed left open, so that the plan sees it.
-func (s *session) recover(ctx context.Context, p platform.Platform) error {
-	return s.pipeline(p).Release.Recover(ctx)
+func (s *session) recover(ctx context.Context, c *connection) error {
+	stage := s.pipeline(c.platform).Release
+	if c.own != nil {
+		// Whatever process had this platform before has ended, and every request to it as well.
+		stage.Settle = time.Second
+	}
+	return stage.Recover(ctx)
 }
 
 // leave closes what an earlier apply left open when there is nothing to release any more.
