@@ -2,9 +2,10 @@
 // words, columns and colours.
 //
 // It is for the commands in cmd/slugfile. A View takes events while the pipeline runs;
-// functions draw what stands at the end: plans, releases, diagnostics, errors. Text that
-// comes from elsewhere (build output, server messages, file names) is cleaned first, so
-// that a terminal sees no control sequence but ours. Nothing here decides, looks anything
+// functions draw what stands at the end: plans, on a terminal or as a comment for a pull
+// request, releases, diagnostics, errors. Text that comes from elsewhere (build output, server
+// messages, file names) is cleaned first, so that a terminal sees no control sequence but ours,
+// and a comment no markup. Nothing here decides, looks anything
 // up, or reads the environment: width, clock and colour are handed in.
 //
 // # JSON lines
