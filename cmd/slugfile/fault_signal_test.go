@@ -323,7 +323,11 @@ func TestFaultSignal_readerThatLeaves(t *testing.T) {
 		p.cmd.Stdout = write
 		reached := m.hold(t, r, p)
 		// What it says is passed on until it is to be lost.
-		go func() { _, _ = io.Copy(&p.out, read) }()
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			_, _ = io.Copy(&p.out, read) // until it is closed here
+		}()
 		p.begin(t)
 		if err := write.Close(); err != nil {
 			t.Fatal(err)
@@ -332,6 +336,7 @@ func TestFaultSignal_readerThatLeaves(t *testing.T) {
 		if err := read.Close(); err != nil {
 			t.Fatal(err)
 		}
+		<-gone // a read that is under way keeps the pipe open
 		r.free()
 		got := p.wait(t, timely)
 		if got.Code == exitDone {
