@@ -49,7 +49,8 @@ func TestPlan_refusesAppsThatTakeNoSlugs(t *testing.T) {
 			write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {web: ./web}\n")
 			for _, args := range [][]string{{"plan"}, {"apply", "-y"}} {
 				r := w.run(t, dir, append(args, "--api", server.URL)...)
-				if r.Code != exitFailed || !strings.Contains(r.Out, "problem: app: example "+tt.problem) || !strings.Contains(r.Out, tt.hint) {
+				out := strings.Join(strings.Fields(r.Out), " ") // a plan is wrapped
+				if r.Code != exitFailed || !strings.Contains(out, "problem: app: example "+tt.problem) || !strings.Contains(out, tt.hint) {
 					t.Errorf("%v: exit code %d\n%s%s", args, r.Code, r.Out, r.Err)
 				}
 				if !strings.Contains(r.Err, "this plan cannot be applied: example "+tt.problem) || strings.Contains(r.Out+r.Err, "canary") {

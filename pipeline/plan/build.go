@@ -94,6 +94,7 @@ func (b *builder) warning(subject, message, hint string) {
 func (b *builder) target() {
 	p, t := b.p, b.seen.Target
 	if g := b.seen.Against; g != nil {
+		p.App = b.in.File.App // a comparison need not ask a platform
 		p.Against = &Against{Kind: g.Kind, Name: g.Name, Stack: g.Stack, Key: g.Key}
 	}
 	if b.base != nil && b.base.Stack != b.stack && b.base.Stack != "" && b.stack != "" {
