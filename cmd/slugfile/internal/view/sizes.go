@@ -204,9 +204,9 @@ func sizeOf(name string, c plan.DirChange, none bool) sizeRow {
 	return r
 }
 
-// sum is known when every part is, or else with the slug.
+// sum is known when every part is: with the slug, if one of them is only known then.
 func sum(slug plan.SlugChange) plan.DirChange {
-	total := plan.DirChange{Now: new(int64), Next: new(int64), KnownAfter: slug.KnownAfter}
+	total := plan.DirChange{Now: new(int64), Next: new(int64)}
 	add := func(to **int64, n *int64) {
 		if *to == nil || n == nil {
 			*to = nil
@@ -217,6 +217,9 @@ func sum(slug plan.SlugChange) plan.DirChange {
 	for _, c := range slug.Dirs {
 		add(&total.Now, c.Now)
 		add(&total.Next, c.Next)
+		if c.Next == nil && (total.KnownAfter == "" || total.KnownAfter != slug.KnownAfter) {
+			total.KnownAfter = c.KnownAfter
+		}
 	}
 	return total
 }
