@@ -121,8 +121,10 @@ func (c *planCmd) save(ctx context.Context, app *App, s *session, p plan.Plan) e
 
 // stray reports whether a file is one that other plans take for a part of the app.
 func (s *session) stray(ctx context.Context, file string) (bool, error) {
+	// One that lies on another volume is as little in the source tree as one above it.
 	rel, err := filepath.Rel(s.project.Dir, s.app.abs(file))
-	if err != nil || !filepath.IsLocal(rel) {
+	inside := err == nil && filepath.IsLocal(rel)
+	if !inside {
 		return false, nil
 	}
 	source, _, _, _, err := observe.Source(ctx, s.project.Dir, s.app.sourceOptions(s.project, nil, s.store))
