@@ -63,13 +63,21 @@ func (r *rig) killAnywhere(t testing.TB, rnd *rand.Rand, p pace) (got result, ho
 	slow := &local.Fault{Delay: slowness}
 	switch kind := rnd.IntN(20); {
 	case kind < 8:
-		after = time.Duration(rnd.Int64N(int64(p.took * 9 / 10))) // the machine may be faster than it was
-		how = fmt.Sprintf("%s of %s after its start", after, p.took)
-		here()
-		r.forget(func(*http.Request, call) *local.Fault { return slow })
+		moment := time.Duration(rnd.Int64N(int64(p.took)))
+		how = fmt.Sprintf("%s of %s after its start", moment, p.took)
+		time.AfterFunc(moment, here)
+		// The machine may be faster than it was: the last call is when it comes at the latest.
+		r.forget(func(*http.Request, call) *local.Fault {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if seen++; seen == p.calls {
+				here()
+			}
+			return slow
+		})
 	case kind < 16:
 		at := 1 + rnd.IntN(p.calls)
-		after = time.Duration(rnd.Int64N(int64(slowness)))
+		after = time.Duration(rnd.Int64N(int64(slowness * 3 / 4)))
 		how = fmt.Sprintf("%s after call %d of %d", after, at, p.calls)
 		r.forget(func(*http.Request, call) *local.Fault {
 			r.mu.Lock()
@@ -147,7 +155,11 @@ func TestFaultKill_atRandomTimes(t *testing.T) {
 			}
 		}
 	})
-	if !t.Failed() && row.landed*100 < row.kills*95 {
+	want := 95 // in a hundred; of a few kills, one or two may come too late
+	if kills < 100 {
+		want = 80
+	}
+	if !t.Failed() && row.landed*100 < row.kills*want {
 		t.Errorf("only %d of %d kills came before the end: the test has lost its point", row.landed, row.kills)
 	}
 }
