@@ -457,14 +457,18 @@ func TestFaultKill_takesTheEmbeddedPlatformAlong(t *testing.T) {
 	r := newRig(t)
 	r.local()
 	args := []string{"apply", "--local", "--json"}
+	r.apply(t, r.dir, args...)
+	r.change(t, "measured")
+	start := time.Now()
 	before := r.apply(t, r.dir, args...)
+	whole := time.Since(start)
 	rnd := random(t, 500)
 	for n := range sized(6, 20, 60) {
 		r.change(t, fmt.Sprint("change ", n))
 		start := time.Now()
 		p := r.start(t, args...)
 		select {
-		case <-time.After(time.Duration(rnd.Int64N(int64(150 * time.Millisecond)))):
+		case <-time.After(time.Duration(rnd.Int64N(int64(whole)))):
 			p.signal(t, syscall.SIGKILL)
 		case <-p.done:
 		}
