@@ -320,7 +320,7 @@ func (b *builder) showContents() {
 		b.showFiles(contents{}, nil)
 		return
 	}
-	next := b.known()
+	next := b.compared()
 	left := b.left(next)
 	b.showFiles(next, left)
 	b.showDirs(next, left)

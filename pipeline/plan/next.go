@@ -136,10 +136,21 @@ func (b *builder) broughtEntries(parts map[string]int) []broughtEntry {
 type contents struct {
 	// whole is everything, runtimes too, or nil.
 	whole *Record
-	// members are else those of the source tree and of the steps whose outputs are there.
+	// members are else those of the source tree and of the steps whose outputs are there. Where
+	// the source tree goes into the slug as it is, it stands here in their place.
 	members []artifact.Member
+	source  tree.Manifest
 	// err says why the slug cannot be made.
 	err error
+}
+
+// compared is known for a comparison, which needs no members of a tree that is taken as it is.
+func (b *builder) compared() contents {
+	asItIs := b.in.File.Files == nil && b.whole() == nil && !slices.ContainsFunc(b.steps, func(s plannedStep) bool { return s.Known != nil })
+	if asItIs {
+		return contents{source: b.in.Source.Tree}
+	}
+	return b.known()
 }
 
 func (b *builder) known() contents {
@@ -164,6 +175,13 @@ func (c contents) files(without map[string]bool) []*tree.Entry {
 	if c.whole != nil {
 		return c.whole.files(without)
 	}
+	if c.source != nil {
+		out := entries(c.source)
+		for i, e := range out {
+			out[i] = packed(e)
+		}
+		return out
+	}
 	out := make([]*tree.Entry, 0, len(c.members))
 	for i := range c.members {
 		m := &c.members[i]
@@ -177,10 +195,28 @@ func (c contents) files(without map[string]bool) []*tree.Entry {
 	return out
 }
 
+// packed is an entry as the slug has it: the target of a link is written in one way only.
+func packed(e *tree.Entry) *tree.Entry {
+	if e.Kind != tree.Link {
+		return e
+	}
+	to, err := tree.LinkTarget(e.Path, e.Target)
+	if err != nil || to == e.Target {
+		return e
+	}
+	link := *e
+	link.Target = to
+	return &link
+}
+
 // find returns what is known to be at a path.
 func (c contents) find(path string) (tree.Entry, bool) {
 	if c.whole != nil {
 		return c.whole.Tree.Find(path)
+	}
+	if c.source != nil {
+		e, ok := c.source.Find(path)
+		return *packed(&e), ok
 	}
 	i, ok := slices.BinarySearchFunc(c.members, path, func(m artifact.Member, p string) int { return tree.Compare(m.Path, p) })
 	if !ok {

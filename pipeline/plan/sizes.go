@@ -202,6 +202,9 @@ func (b *builder) showDirs(next contents, left []leftStep) {
 		for i := range next.members {
 			after.add(&next.members[i].Entry)
 		}
+		for i := range next.source {
+			after.add(&next.source[i])
+		}
 	}
 	for _, s := range left {
 		for _, place := range places(b.in.File.Files, s.outputs) {
