@@ -143,7 +143,7 @@ func steady(s string) string {
 		{`\d\d:\d\d:\d\d`, "12:00:00"},
 		{`\(\d+(\.\d+)?(µs|ms|s)\)`, "(0.1s)"},
 		{`127\.0\.0\.1:\d+`, "127.0.0.1:5000"},
-		{`\d+ s ago`, "just now"},
+		{`\d+ min ago`, "just now"},
 		{`\([0-9a-f]{7}\)`, "(1a2b3c4)"},
 	} {
 		s = regexp.MustCompile(r.find).ReplaceAllString(s, r.put)
