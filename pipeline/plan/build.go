@@ -182,6 +182,8 @@ func (b *builder) decide() {
 		p.Why = "the slug has to be made"
 	case p.Create:
 		p.Why = "there is no such app yet"
+	case old == nil && b.seen.ReleasedWhy != "": // the platform no longer has it
+		p.Why = b.seen.ReleasedWhy
 	case old == nil:
 		p.Why = "no slug is released yet"
 	case p.Key.IsZero():

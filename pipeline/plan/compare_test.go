@@ -273,3 +273,17 @@ func TestBuild_seesAFileThatAStepAndTheSourceTreeBothBring(t *testing.T) {
 		}
 	}
 }
+
+func TestBuild_saysThatThePlatformRemovedTheLiveSlug(t *testing.T) {
+	t.Parallel()
+	w := nodeApp().release()
+	w.seen.Target.Slug, w.seen.Released = nil, nil
+	w.seen.ReleasedWhy, w.seen.ReleasedHint = "the platform has removed the slug of v12", "apply once"
+	p := plan.Build(w.in, w.seen)
+	if !p.Changed || p.Why != w.seen.ReleasedWhy || p.FilesKnown || p.FilesWhy != w.seen.ReleasedWhy || p.FilesHint != "apply once" {
+		t.Errorf("changed %t, why %q; files known %t, %q, %q", p.Changed, p.Why, p.FilesKnown, p.FilesWhy, p.FilesHint)
+	}
+	if p.Current == nil || p.Work.Release.Baseline != p.Current.ID {
+		t.Error("what runs now is no longer what the release is checked against")
+	}
+}

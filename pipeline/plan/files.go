@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -106,7 +107,7 @@ func (b *builder) showFiles(next contents, left []leftStep) {
 		unknown("nothing is compared without a platform", "")
 		return
 	case b.base == nil:
-		unknown("nothing is released yet", "")
+		unknown(cmp.Or(b.seen.ReleasedWhy, "nothing is released yet"), b.seen.ReleasedHint)
 		return
 	case b.base.Record == nil && b.base.Why != "":
 		unknown(b.base.Why, b.base.Hint)
