@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/observe"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -283,9 +283,7 @@ func TestDiffs_readTheRevisionThatAPlanIsComparedWith(t *testing.T) {
 // A program that people use for that reads them.
 func TestDiffs_canBeApplied(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is missing")
-	}
+	pipetest.NeedTools(t, "git")
 	s := sides{
 		before: map[string]string{"a": "1\n2\n3\n4\n5\n6\n7\n8\n9\n", "noeol": "a\nb", "gone": "x\n", "d/e": "\n", "crlf": "a\r\nb\r\n"},
 		after:  map[string]string{"a": "1\n2\n3\n4\nfive\n6\n7\n8\n9\nten\n", "noeol": "a\nb\n", "new": "y", "d/e": "z\n\n", "crlf": "a\r\nB\r\n"},

@@ -17,6 +17,7 @@ import (
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/observe"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -299,9 +300,7 @@ func TestOpenRevision_saysWhatIsMissing(t *testing.T) {
 func TestRevision_readsARepositoryOfSHA256(t *testing.T) {
 	t.Parallel()
 	c := directory(t)
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is missing")
-	}
+	pipetest.NeedTools(t, "git")
 	if err := exec.Command("git", "init", "-q", "--object-format=sha256", c.dir).Run(); err != nil {
 		t.Skip("this git makes no such repository:", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/disk"
 	"github.com/slugfile/slugfile/pipeline/observe"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -42,12 +43,7 @@ func directory(t *testing.T) *checkout {
 
 func repository(t *testing.T) *checkout {
 	t.Helper()
-	if _, err := exec.LookPath("git"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("git is missing")
-		}
-		t.Skip("git is missing")
-	}
+	pipetest.NeedTools(t, "git")
 	c := directory(t)
 	c.git("init", "-q")
 	return c
