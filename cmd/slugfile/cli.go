@@ -116,6 +116,8 @@ type (
 	serveFlags struct {
 		Listen string `default:"127.0.0.1:5999" placeholder:"ADDR" variable:"SLUGFILE_LISTEN" help:"Listen on ADDR. Default: 127.0.0.1:5999."`
 		Data   string `placeholder:"DIR" variable:"SLUGFILE_DATA" help:"Keep apps, slugs and releases in DIR."`
+
+		BootTimeout time.Duration `default:"60s" placeholder:"TIME" variable:"SLUGFILE_BOOT_TIMEOUT" help:"Give web dynos TIME to listen, for instance 90s. Default: 60s."`
 	}
 )
 

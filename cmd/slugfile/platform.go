@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
@@ -14,13 +15,16 @@ type platformCmd struct {
 
 // Run serves the embedded platform until it is interrupted.
 func (c *platformCmd) Run(ctx context.Context, app *App) error {
+	if c.BootTimeout <= 0 {
+		return &usageError{msg: fmt.Sprintf("--boot-timeout %v: web dynos need some time to listen; give it as 60s or 2m", c.BootTimeout), command: "slugfile platform"}
+	}
 	dir, err := app.platformDir(c.Data)
 	if err != nil {
 		return err
 	}
 	v := c.view(app, false)
 	logs := newForward(v)
-	p, err := openPlatform(dir, local.Options{Listen: c.Listen, Log: logs.log})
+	p, err := openPlatform(dir, local.Options{Listen: c.Listen, Log: logs.log, BootTimeout: c.BootTimeout})
 	if err != nil {
 		return err
 	}
