@@ -118,6 +118,7 @@ type (
 		Data   string `placeholder:"DIR" variable:"SLUGFILE_DATA" help:"Keep apps, slugs and releases in DIR."`
 
 		BootTimeout time.Duration `default:"60s" placeholder:"TIME" variable:"SLUGFILE_BOOT_TIMEOUT" help:"Give web dynos TIME to listen, for instance 90s. Default: 60s."`
+		AllowRemote bool          `variable:"SLUGFILE_ALLOW_REMOTE" help:"Let --listen name an address that other machines can reach."`
 	}
 )
 

@@ -24,7 +24,9 @@ func (c *platformCmd) Run(ctx context.Context, app *App) error {
 	}
 	v := c.view(app, false)
 	logs := newForward(v)
-	p, err := openPlatform(dir, local.Options{Listen: c.Listen, Log: logs.log, BootTimeout: c.BootTimeout})
+	p, err := openPlatform(dir, local.Options{
+		Listen: c.Listen, AllowNonLoopback: c.AllowRemote, Log: logs.log, BootTimeout: c.BootTimeout,
+	})
 	if err != nil {
 		return err
 	}
@@ -32,6 +34,11 @@ func (c *platformCmd) Run(ctx context.Context, app *App) error {
 		return err
 	}
 	logs.start()
+	if p.Exposed() {
+		if err := view.Exposed(app.Err, c.Listen, app.errStyle()); err != nil {
+			return firstError(err, p.Close(context.WithoutCancel(ctx)))
+		}
+	}
 	if err := view.Platform(app.Out, p.Info(), p.Dir(), app.outStyle()); err != nil {
 		return firstError(err, p.Close(context.WithoutCancel(ctx)))
 	}

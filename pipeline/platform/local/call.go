@@ -176,6 +176,7 @@ func (p *Platform) apiEntry() http.Handler {
 		}
 		p.serveAPI(w, r)
 	}))
+	recorded := p.record(guarded)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch name, isApp := strings.CutSuffix(hostName(r.Host), ".localhost"); {
 		case isApp:
@@ -189,7 +190,7 @@ func (p *Platform) apiEntry() http.Handler {
 			}
 			p.serveFaults(w, r)
 		default:
-			guarded.ServeHTTP(w, r)
+			recorded.ServeHTTP(w, r)
 		}
 	})
 }

@@ -27,6 +27,8 @@ type fleet struct {
 	p      *Platform
 	app    string
 	log    *logBook
+	calls  *ring // of the API
+	visits *ring // through the router
 	server *http.Server
 	proxy  http.Handler
 	wake   chan struct{}
@@ -110,11 +112,12 @@ func (p *Platform) openFleet(app appRecord) (*fleet, error) {
 func (p *Platform) newFleet(app appRecord, listener net.Listener) *fleet {
 	f := &fleet{
 		p: p, app: app.ID, log: newLogBook(app.Name, p.opts.Clock, p.opts.Log),
+		calls: newRing(recentOfApp), visits: newRing(recentOfApp),
 		wake: make(chan struct{}, 1), phases: make(chan releaseRecord, 1024), ended: make(chan struct{}), changed: make(chan struct{}),
 	}
 	f.ctx, f.cancel = context.WithCancel(p.run)
 	f.proxy = f.newProxy()
-	f.server = p.serve(listener, http.HandlerFunc(f.route))
+	f.server = p.serve(listener, p.checkHost(http.HandlerFunc(f.route), true))
 	p.mu.Lock()
 	p.fleets[app.ID] = f
 	p.mu.Unlock()
@@ -126,6 +129,7 @@ func (p *Platform) newFleet(app appRecord, listener net.Listener) *fleet {
 
 // poke lets the fleet look again.
 func (f *fleet) poke() {
+	f.p.moved()
 	select {
 	case f.wake <- struct{}{}:
 	default: // it will look anyway

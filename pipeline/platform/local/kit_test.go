@@ -288,6 +288,7 @@ func main() {
 		dir, _ := os.Getwd()
 		fmt.Fprintf(w, "hello, world\nmessage=%s\ndir=%s\nhost=%s\n", os.Getenv("MESSAGE"), dir, r.Host)
 	})
+	http.HandleFunc("/header", func(w http.ResponseWriter, r *http.Request) { r.Header.Write(w) })
 	http.HandleFunc("/exit", func(w http.ResponseWriter, r *http.Request) { os.Exit(7) })
 	http.HandleFunc("/upgrade", func(w http.ResponseWriter, r *http.Request) {
 		c, rw, err := w.(http.Hijacker).Hijack()

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -116,6 +117,9 @@ type Platform struct {
 	faults *faults
 	bucket *tokenBucket
 	router http.Handler
+	calls  *ring         // of the API
+	visits *ring         // through the router
+	moves  atomic.Uint64 // grows with every change that the status page shows
 
 	// host is the address that apps and the API listen on, without a port.
 	host              string
@@ -162,10 +166,8 @@ func Open(dir string, o Options) (*Platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open platform data directory: %w", err)
 	}
-	for _, d := range []string{dir, filepath.Join(dir, "blobs"), filepath.Join(dir, "outputs")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("open platform data directory: %w", err)
-		}
+	if err := privateDir(dir); err != nil {
+		return nil, fmt.Errorf("open platform data directory: %w", err)
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
@@ -174,6 +176,8 @@ func Open(dir string, o Options) (*Platform, error) {
 	p := &Platform{
 		dir: dir, opts: o, lock: lock, faults: &faults{hook: o.Fault},
 		bucket:  newTokenBucket(o.RateLimit, o.Clock),
+		calls:   newRing(recentOfPlatform),
+		visits:  newRing(recentOfPlatform),
 		fleets:  map[string]*fleet{},
 		streams: map[string]*stream{},
 		logs:    map[string]logSession{},
@@ -344,6 +348,9 @@ func (p *Platform) Close(ctx context.Context) error {
 // URL is the base of the API, without a final slash. It is empty before Start.
 func (p *Platform) URL() string { return p.apiURL }
 
+// Exposed says that other machines can reach the platform.
+func (p *Platform) Exposed() bool { return p.apiURL != "" && !isLoopbackHost(p.host) }
+
 // BlobURL is the base of the blob store, on another host name than the API.
 func (p *Platform) BlobURL() string { return p.blobURL }
 
@@ -389,7 +396,7 @@ func (p *Platform) listen(ctx context.Context) (api, blobs net.Listener, err err
 	}
 	loopback := isLoopbackHost(host)
 	if !loopback && !p.opts.AllowNonLoopback {
-		return nil, nil, fmt.Errorf("listen address %q can be reached from other machines, whom the embedded platform does not serve: listen on 127.0.0.1", p.opts.Listen)
+		return nil, nil, fmt.Errorf("listen address %q can be reached from other machines: listen on 127.0.0.1, or allow it with --allow-remote", p.opts.Listen)
 	}
 	p.host = host
 	var lc net.ListenConfig

@@ -119,6 +119,7 @@ type target struct {
 	start   time.Time
 	status  int
 	bytes   int64
+	code    string // Heroku's, when the dyno did not answer
 }
 
 type targetKey struct{}
@@ -141,6 +142,7 @@ func (f *fleet) newProxy() http.Handler {
 			pr.Out.Header.Set("X-Request-Id", t.request)
 			pr.Out.Header.Set("X-Request-Start", strconv.FormatInt(t.start.UnixMilli(), 10))
 			pr.Out.Header.Add("Via", "1.1 slugfile-router")
+			f.p.withhold(pr.Out.Header)
 		},
 		Transport: &http.Transport{
 			DisableCompression:    true, // bytes pass as the app wrote them
@@ -191,6 +193,7 @@ func (f *fleet) route(w http.ResponseWriter, r *http.Request) {
 	t := &target{dyno: d, request: newID(), start: time.Now(), status: http.StatusOK}
 	// Deferred, because the proxy panics when an answer breaks off.
 	defer func() {
+		f.visited(r, t.start, t.status, d.name, t.code, t.request)
 		f.mu.Lock()
 		if d.inflight--; d.inflight == 0 && d.obsolete {
 			f.touched()
@@ -243,8 +246,14 @@ func (f *fleet) pick() (d *instance, code, text, why string) {
 
 // refuse answers 503 with a page for people, and a line with the code in the log.
 func (f *fleet) refuse(w http.ResponseWriter, r *http.Request, code, text, why string) {
+	id := newID()
+	if t, routed := r.Context().Value(targetKey{}).(*target); routed {
+		t.code, id = code, t.request // route tells the status page
+	} else {
+		f.visited(r, time.Now(), http.StatusServiceUnavailable, "", code, id)
+	}
 	f.log.add("heroku", "router", fmt.Sprintf("at=error code=%s desc=%q method=%s path=%q host=%s request_id=%s fwd=%q dyno= connect= service= status=503 bytes= protocol=http",
-		code, text, r.Method, r.URL.RequestURI(), r.Host, newID(), remoteIP(r)))
+		code, text, r.Method, r.URL.RequestURI(), r.Host, id, remoteIP(r)))
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache, no-store")
 	w.Header().Set("X-Heroku-Error", code)

@@ -107,6 +107,12 @@ func Platform(w io.Writer, p local.Info, dir string, s Style) error {
 	return err
 }
 
+// Exposed warns that the platform can be reached from other machines.
+func Exposed(w io.Writer, listen string, s Style) error {
+	_, err := fmt.Fprintf(w, "%s other machines can reach %s. Whoever has the token\ncan run programs here, and nothing is encrypted on the way.\n", s.yellow("warning:"), Clean(listen))
+	return err
+}
+
 // shellQuote makes one word of a POSIX shell.
 func shellQuote(v string) string {
 	v = Clean(v)
