@@ -197,6 +197,13 @@ func TestAnswers_fitThePublishedSchema(t *testing.T) {
 	check("[]stack", "GET", "/stacks", nil, 200)
 	check("stack", "GET", "/stacks/heroku-24", nil, 200)
 	check("[]stack", "GET", "/apps/example/available-stacks", nil, 200)
+	check("[]dyno-size", "GET", "/dyno-sizes", nil, 200)
+	check("dyno-size", "GET", "/dyno-sizes/standard-1x", nil, 200)
+	check("[]app-feature", "GET", "/apps/example/features", nil, 200)
+	if on := check("app-feature", "PATCH", "/apps/example/features/runtime-dyno-metadata", `{"enabled":true}`, 200); !bytes.Contains(on, []byte(`"enabled":true`)) {
+		t.Errorf("the feature that was turned on is %s", on)
+	}
+	check("app-feature", "GET", "/apps/example/features/runtime-dyno-metadata", nil, 200)
 	check("account", "GET", "/account", nil, 200)
 	check("rate-limit", "GET", "/account/rate-limits", nil, 200)
 	check("config-var/definitions/config_vars", "PATCH", "/apps/example/config-vars", `{"A":"1"}`, 200)

@@ -12,28 +12,6 @@ import (
 	"github.com/slugfile/slugfile/pipeline/platform"
 )
 
-// The dyno sizes of the cedar generation, the default first. They change nothing here: a dyno
-// has what this machine gives it.
-var dynoSizes = []platform.Ref{
-	{ID: "d1e00000-0000-4000-8000-000000000001", Name: "Basic"},
-	{ID: "d1e00000-0000-4000-8000-000000000002", Name: "Eco"},
-	{ID: "d1e00000-0000-4000-8000-000000000003", Name: "Standard-1X"},
-	{ID: "d1e00000-0000-4000-8000-000000000004", Name: "Standard-2X"},
-	{ID: "d1e00000-0000-4000-8000-000000000005", Name: "Performance-M"},
-	{ID: "d1e00000-0000-4000-8000-000000000006", Name: "Performance-L"},
-	{ID: "d1e00000-0000-4000-8000-000000000007", Name: "Performance-L-RAM"},
-	{ID: "d1e00000-0000-4000-8000-000000000008", Name: "Performance-XL"},
-	{ID: "d1e00000-0000-4000-8000-000000000009", Name: "Performance-2XL"},
-}
-
-func findSize(ident string) (platform.Ref, bool) {
-	i := slices.IndexFunc(dynoSizes, func(s platform.Ref) bool { return s.ID == ident || strings.EqualFold(s.Name, ident) })
-	if i < 0 {
-		return platform.Ref{}, false
-	}
-	return dynoSizes[i], true
-}
-
 // maxQuantity is the most dynos of one type, so that a slip of the finger does not take the
 // machine down.
 const maxQuantity = 100

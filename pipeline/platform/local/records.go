@@ -41,6 +41,11 @@ type appRecord struct {
 	Port        int                        `json:"port"`
 	Config      map[string]string          `json:"config"`
 	Formation   map[string]formationRecord `json:"formation"`
+	// Features are those that are on, by name.
+	Features map[string]bool `json:"features,omitempty"`
+	// Team owns the app; nil means that the account does.
+	Team   *platform.Ref `json:"team,omitempty"`
+	Locked bool          `json:"locked,omitempty"`
 	// Version is the newest release's, Current the live one's.
 	Version    int        `json:"version"`
 	Current    int        `json:"current"`

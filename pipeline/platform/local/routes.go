@@ -23,6 +23,13 @@ func (p *Platform) routes() http.Handler {
 		"GET /stacks":                      p.listStacks,
 		"GET /stacks/{stack}":              p.stackInfo,
 
+		"GET /apps/{app}/features":             p.listFeatures,
+		"GET /apps/{app}/features/{feature}":   p.featureInfo,
+		"PATCH /apps/{app}/features/{feature}": p.updateFeature,
+		"GET /apps/{app}/available-dyno-sizes": p.availableSizes,
+		"GET /dyno-sizes":                      p.listSizes,
+		"GET /dyno-sizes/{size}":               p.sizeInfo,
+
 		"POST /apps/{app}/slugs":       p.createSlug,
 		"GET /apps/{app}/slugs/{slug}": p.slugInfo,
 
@@ -55,7 +62,9 @@ func (p *Platform) routes() http.Handler {
 		"GET /account":                       p.account,
 		"GET /users/{user}":                  p.account,
 		"GET /account/rate-limits":           p.rateLimits,
-		"GET /oauth/authorizations":          p.emptyAuthorizations,
+		"GET /account/features":              p.nothing,
+		"GET /account/features/{feature}":    p.noAccountFeature,
+		"GET /oauth/authorizations":          p.nothing,
 
 		"GET " + awaitPath + "{app}": p.awaitWeb,
 	} {
@@ -204,7 +213,8 @@ func (p *Platform) emptyList(c *call) (answer, error) {
 	return ok([]empty{})
 }
 
-func (p *Platform) emptyAuthorizations(*call) (answer, error) { return ok([]empty{}) }
+// nothing is for kinds of things that the account here has none of.
+func (p *Platform) nothing(*call) (answer, error) { return ok([]empty{}) }
 
 // noPipeline is a 404, not an empty list, which makes the heroku command crash.
 func (p *Platform) noPipeline(c *call) (answer, error) {
