@@ -228,6 +228,87 @@ func TestAnswers_fitThePublishedSchema(t *testing.T) {
 	check("app", "DELETE", "/apps/renamed", nil, 200)
 }
 
+// TestPromotion_releasesTheSourcesSlugAsTheHerokuCommandAsksForIt makes the calls of `heroku
+// pipelines:promote`, in its order.
+func TestPromotion_releasesTheSourcesSlugAsTheHerokuCommandAsksForIt(t *testing.T) {
+	t.Parallel()
+	needDynos(t)
+	tool(t, "go")
+	dir := t.TempDir()
+	p := open(t, dir, local.Options{})
+	get := func(kind, path string) []byte {
+		t.Helper()
+		text, _ := call(t, p, "GET", path, nil, 200)
+		validate(t, kind, text)
+		return text
+	}
+	text, h := call(t, p, "POST", "/teams/apps", `{"name":"staging","team":"crew"}`, 201)
+	validate(t, "team-app", text)
+	staging := into[platform.App](t, text, h)
+	production := createApp(t, p, "production")
+	get("[]team", "/teams")
+	get("team", "/teams/crew")
+	if !bytes.Contains(get("[]team-app", "/teams/crew/apps"), []byte(`"staging"`)) {
+		t.Error("the team's apps lack its app")
+	}
+	if bytes.Contains(get("[]app", "/users/~/apps"), []byte(`"staging"`)) || !bytes.Contains(get("[]app", "/apps"), []byte(`"staging"`)) {
+		t.Error("a team's app belongs to the list of all apps, and not to the user's")
+	}
+	call(t, p, "POST", "/teams/apps", `{"space":"private"}`, 404)
+
+	text, h = call(t, p, "POST", "/pipelines", `{"name":"line","owner":{"id":"`+staging.Owner.ID+`","type":"team"},"generation":{"name":"cedar"}}`, 201)
+	validate(t, "pipeline", text)
+	line := into[platform.Ref](t, text, h)
+	for app, stage := range map[string]string{"staging": "staging", "production": "production"} {
+		text, _ := call(t, p, "POST", "/pipeline-couplings", `{"app":"`+app+`","pipeline":"`+line.ID+`","stage":"`+stage+`"}`, 201)
+		validate(t, "pipeline-coupling", text)
+	}
+	release(t, p, "staging", map[string]string{"worker": "sleep 60", "release": `echo "to $DYNO"; test -z "$FAIL"`})
+	eventually(t, "the release phase", func() bool { return getRelease(t, p, "staging", "3").Current })
+
+	if !bytes.Contains(get("pipeline-coupling", "/apps/staging/pipeline-couplings"), []byte(`"name":"line"`)) {
+		t.Error("the coupling does not name its pipeline")
+	}
+	get("[]pipeline-coupling", "/pipelines/"+line.ID+"/pipeline-couplings")
+	text, _ = call(t, p, "POST", "/filters/apps", `{"in":{"id":["`+staging.ID+`","`+production.ID+`"]}}`, 200, "Range", "id ..; max=1000;")
+	validate(t, "[]team-app", text)
+	type target struct {
+		App, Release platform.Ref
+		Status       string
+		Error        *string `json:"error_message"`
+	}
+	promote := func() (string, target) {
+		t.Helper()
+		text, h := call(t, p, "POST", "/pipeline-promotions", `{"pipeline":{"id":"`+line.ID+`"},"source":{"app":{"id":"`+staging.ID+`"}},"targets":[{"app":{"id":"`+production.ID+`"}}]}`, 201)
+		validate(t, "pipeline-promotion", text)
+		id := into[platform.Ref](t, text, h).ID
+		var one target
+		eventually(t, "the promotion", func() bool {
+			one = into[[]target](t, get("[]pipeline-promotion-target", "/pipeline-promotions/"+id+"/promotion-targets"), nil)[0]
+			return one.Status != "pending"
+		})
+		return id, one
+	}
+	_, one := promote()
+	if r := getRelease(t, p, production.ID, one.Release.ID); one.Status != "succeeded" || !r.Current || !strings.HasPrefix(r.Description, "Promote staging v3 ") {
+		t.Errorf("the target is %+v, its release %+v", one, r)
+	}
+	call(t, p, "PATCH", "/apps/production/config-vars", `{"FAIL":"1"}`, 200)
+	id, one := promote()
+	if one.Status != "failed" || one.Error == nil {
+		t.Errorf("a promotion whose release phase fails is %+v", one)
+	}
+	stop(t, p)
+	p = open(t, dir, local.Options{})
+	if text := get("pipeline-promotion", "/pipeline-promotions/"+id); !bytes.Contains(text, []byte(`"completed"`)) {
+		t.Errorf("after a restart the promotion is %s", text)
+	}
+	call(t, p, "DELETE", "/apps/staging", nil, 200)
+	call(t, p, "GET", "/apps/production/slugs/"+getRelease(t, p, "production", "3").Slug.ID, nil, 200)
+	call(t, p, "DELETE", "/pipelines/line", `{"name":"line"}`, 200)
+	call(t, p, "GET", "/apps/production/pipeline-couplings", nil, 404)
+}
+
 func TestHerokuGo_deploysUnchanged(t *testing.T) {
 	t.Parallel()
 	p := open(t, t.TempDir(), local.Options{})

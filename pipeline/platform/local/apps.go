@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"math/big"
@@ -19,53 +20,98 @@ func (p *Platform) wireApp(a appRecord) platform.App {
 	web := p.webURL(a)
 	region, _ := findRegion(a.Region) // checked before it was stored
 	routing := false
+	owner := p.owner()
+	if a.Team != nil {
+		owner = teamOwner(*a.Team)
+	}
 	return platform.App{
 		ID: a.ID, Name: a.Name, BuildpackProvidedDescription: a.Description,
 		BuildStack: stackRef(a.BuildStack), CreatedAt: a.CreatedAt, Generation: cedar,
 		GitURL:          "https://git.heroku.com/" + a.Name + ".git",
-		InternalRouting: &routing, Maintenance: a.Maintenance, Owner: p.owner(), Region: region,
+		InternalRouting: &routing, Maintenance: a.Maintenance, Owner: owner, Organization: a.Team, Team: a.Team, Region: region,
 		ReleasedAt: a.ReleasedAt, SlugSize: a.SlugSize, Stack: stackRef(a.Stack), UpdatedAt: a.UpdatedAt, WebURL: &web,
 	}
 }
 
+// appSpec asks for an app. What is empty, the platform chooses.
+type appSpec struct {
+	Name         string   `json:"name"`
+	Region       string   `json:"region"`
+	Stack        string   `json:"stack"`
+	FeatureFlags []string `json:"feature_flags"`
+
+	team   string
+	locked bool
+}
+
 func (p *Platform) createApp(c *call) (answer, error) {
-	var in struct {
-		Name         string   `json:"name"`
-		Region       string   `json:"region"`
-		Stack        string   `json:"stack"`
-		FeatureFlags []string `json:"feature_flags"`
-	}
+	var in appSpec
 	if err := c.decode(&in, "name", "region", "stack", "feature_flags"); err != nil {
 		return answer{}, err
 	}
-	if in.Name != "" && !appName.MatchString(in.Name) {
-		return answer{}, invalid("Name must start with a letter, end with a letter or digit and can only contain lowercase letters, digits, and dashes. It has 3 to 30 characters.")
-	}
-	if in.Stack == "" {
-		in.Stack = defaultStack
-	}
-	stack, found := findStack(in.Stack)
-	if !found {
-		return answer{}, invalid("Couldn't find that stack: %s.", in.Stack)
-	}
-	if in.Region == "" {
-		in.Region = "us"
-	}
-	region, found := findRegion(in.Region)
-	if !found {
-		return answer{}, invalid("Couldn't find that region: %s.", in.Region)
-	}
-	now := p.now()
-	app := appRecord{
-		ID: newID(), Name: in.Name, Region: region.Name, Stack: stack.Name, BuildStack: stack.Name,
-		Config: map[string]string{}, Formation: map[string]formationRecord{}, CreatedAt: now, UpdatedAt: now, ReleasedAt: &now,
-	}
-	listener, err := p.listenApp(0)
+	app, err := p.makeApp(in)
 	if err != nil {
 		return answer{}, err
 	}
+	return created(p.wireApp(app))
+}
+
+// record checks what was asked for.
+func (in appSpec) record() (appRecord, error) {
+	app := appRecord{ID: newID(), Name: in.Name, Locked: in.locked, Config: map[string]string{}, Formation: map[string]formationRecord{}}
+	if in.Name != "" {
+		if err := checkName(in.Name); err != nil {
+			return app, err
+		}
+	}
+	stack, found := findStack(cmp.Or(in.Stack, defaultStack))
+	if !found {
+		return app, invalid("Couldn't find that stack: %s.", in.Stack)
+	}
+	region, found := findRegion(cmp.Or(in.Region, regions[0].Name))
+	if !found {
+		return app, invalid("Couldn't find that region: %s.", in.Region)
+	}
+	for _, ident := range in.FeatureFlags {
+		f, found := findFeature(ident)
+		if !found {
+			return app, invalid("Couldn't find that feature: %s.", ident)
+		}
+		app.setFeature(f.Name, true)
+	}
+	app.Region, app.Stack, app.BuildStack = region.Name, stack.Name, stack.Name
+	return app, nil
+}
+
+// checkName holds a name to the pattern that the hyper-schema has for apps and pipelines.
+func checkName(name string) error {
+	if appName.MatchString(name) {
+		return nil
+	}
+	return invalid("Name must start with a letter, end with a letter or digit and can only contain lowercase letters, digits, and dashes. It has 3 to 30 characters.")
+}
+
+// makeApp stores an app with its first releases, and serves it.
+func (p *Platform) makeApp(in appSpec) (appRecord, error) {
+	app, err := in.record()
+	if err != nil {
+		return app, err
+	}
+	listener, err := p.listenApp(0)
+	if err != nil {
+		return app, err
+	}
 	app.Port = portOf(listener)
 	err = p.db.Update(func(tx *bolt.Tx) error {
+		now := p.now()
+		app.CreatedAt, app.UpdatedAt, app.ReleasedAt = now, now, &now
+		if in.team != "" {
+			t, err := p.joinTeam(tx, in.team)
+			if err != nil {
+				return err
+			}
+			app.Team = &platform.Ref{ID: t.ID, Name: t.Name}
+		}
 		names := tx.Bucket(bucketNames)
 		for app.Name == "" || in.Name == "" && names.Get([]byte(app.Name)) != nil {
 			app.Name = randomName()
@@ -86,32 +132,46 @@ func (p *Platform) createApp(c *call) (answer, error) {
 	})
 	if err != nil {
 		_ = listener.Close()
-		return answer{}, err
+		return app, err
 	}
 	p.newFleet(app, listener)
-	return created(p.wireApp(app))
+	return app, nil
 }
 
+func (p *Platform) isAccount(user string) bool {
+	return user == "~" || user == email || user == p.meta.AccountID
+}
+
+// listApps lists all apps; by user it leaves out those of teams.
 func (p *Platform) listApps(c *call) (answer, error) {
-	if user := c.PathValue("user"); user != "" && user != "~" && user != email && user != p.meta.AccountID {
+	user := c.PathValue("user")
+	if user != "" && !p.isAccount(user) {
 		return answer{}, notFound("account", "Couldn't find that user.")
 	}
 	apps, err := p.allApps()
 	if err != nil {
 		return answer{}, err
 	}
-	list := make([]platform.App, len(apps))
-	for i, a := range apps {
-		list[i] = p.wireApp(a)
+	list := []platform.App{}
+	for _, a := range apps {
+		if user == "" || a.Team == nil {
+			list = append(list, p.wireApp(a))
+		}
 	}
-	return page(c, list, []string{"name", "id", "updated_at"}, func(a platform.App, field string) string {
-		switch field {
+	return pageApps(c, list, func(a platform.App) platform.App { return a })
+}
+
+// pageApps answers a list of apps, or of something that is one.
+func pageApps[T any](c *call, list []T, app func(T) platform.App) (answer, error) {
+	return page(c, list, []string{"name", "id", "updated_at"}, func(item T, field string) string {
+		switch a := app(item); field {
 		case "id":
 			return a.ID
 		case "updated_at":
 			return a.UpdatedAt.Format(time.RFC3339)
+		default:
+			return a.Name
 		}
-		return a.Name
 	})
 }
 
@@ -151,8 +211,8 @@ func (p *Platform) updateApp(c *call) (answer, error) {
 			}
 		}
 		if in.Name != nil && *in.Name != app.Name {
-			if !appName.MatchString(*in.Name) {
-				return invalid("Name must start with a letter, end with a letter or digit and can only contain lowercase letters, digits, and dashes. It has 3 to 30 characters.")
+			if err := checkName(*in.Name); err != nil {
+				return err
 			}
 			names := tx.Bucket(bucketNames)
 			if names.Get([]byte(*in.Name)) != nil {
@@ -199,6 +259,9 @@ func (p *Platform) deleteApp(c *call) (answer, error) {
 			}
 		}
 		if files, err = p.dropSlugs(tx, app, files); err != nil {
+			return err
+		}
+		if err := tx.Bucket(bucketCouplings).Delete([]byte(app.ID)); err != nil {
 			return err
 		}
 		return tx.Bucket(bucketApps).Delete([]byte(app.ID))

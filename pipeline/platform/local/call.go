@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -39,6 +40,11 @@ func (e *apiError) Error() string { return e.id + ": " + e.message }
 
 func notFound(resource, message string) error {
 	return &apiError{status: http.StatusNotFound, id: "not_found", message: message, resource: resource}
+}
+
+func isNotFound(err error) bool {
+	var e *apiError
+	return errors.As(err, &e) && e.status == http.StatusNotFound
 }
 
 func invalid(format string, args ...any) error {
@@ -159,6 +165,20 @@ func (c *call) object() (map[string]json.RawMessage, error) {
 		return nil, &apiError{status: http.StatusBadRequest, id: "bad_request", message: "Unable to parse the JSON request body: " + err.Error()}
 	}
 	return fields, nil
+}
+
+// ident is an id or a name. Clients send it bare, or in an object that has one of both.
+type ident string
+
+// UnmarshalJSON takes "x", {"id": "x"} and {"name": "x"}.
+func (i *ident) UnmarshalJSON(text []byte) error {
+	if bytes.HasPrefix(text, []byte("{")) {
+		var ref struct{ ID, Name string }
+		err := json.Unmarshal(text, &ref)
+		*i = ident(cmp.Or(ref.ID, ref.Name))
+		return err
+	}
+	return json.Unmarshal(text, (*string)(i))
 }
 
 // apiEntry is what every request to the API's listener meets: the apps' own host names, then

@@ -100,7 +100,10 @@ type releaseRecord struct {
 // prepare makes the buckets, and settles what a killed platform left open.
 func (p *Platform) prepare() error {
 	return p.db.Update(func(tx *bolt.Tx) error {
-		for _, b := range [][]byte{bucketMeta, bucketApps, bucketNames, bucketSlugs, bucketReleases} {
+		for _, b := range [][]byte{
+			bucketMeta, bucketApps, bucketNames, bucketSlugs, bucketReleases,
+			bucketTeams, bucketPipelines, bucketCouplings, bucketPromotions,
+		} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}

@@ -156,10 +156,7 @@ func (p *Platform) createRelease(c *call) (answer, error) {
 			return err
 		}
 		if description == "" {
-			description = "Deploy " + slug.ID[:8]
-			if slug.Commit != nil && *slug.Commit != "" {
-				description = "Deploy " + (*slug.Commit)[:min(7, len(*slug.Commit))]
-			}
+			description = "Deploy " + shortCommit(slug)
 		}
 		if in.Description != nil && *in.Description != "" {
 			description = *in.Description
@@ -174,6 +171,14 @@ func (p *Platform) createRelease(c *call) (answer, error) {
 	}
 	p.launch(app, r)
 	return created(p.wireRelease(r, app))
+}
+
+// shortCommit is how descriptions name a slug: by its commit when it has one.
+func shortCommit(slug slugRecord) string {
+	if slug.Commit != nil && *slug.Commit != "" {
+		return (*slug.Commit)[:min(7, len(*slug.Commit))]
+	}
+	return slug.ID[:8]
 }
 
 // releaseIn finds a release by id or version; v12 is 12.

@@ -23,6 +23,13 @@ func (p *Platform) routes() http.Handler {
 		"GET /stacks":                      p.listStacks,
 		"GET /stacks/{stack}":              p.stackInfo,
 
+		"GET /teams":               p.listTeams,
+		"POST /teams":              p.createTeam,
+		"GET /teams/{team}":        p.teamInfo,
+		"GET /teams/{team}/{kind}": p.underTeams,
+		"POST /teams/apps":         p.createTeamApp,
+		"PATCH /teams/apps/{app}":  p.updateTeamApp,
+
 		"GET /apps/{app}/features":             p.listFeatures,
 		"GET /apps/{app}/features/{feature}":   p.featureInfo,
 		"PATCH /apps/{app}/features/{feature}": p.updateFeature,
@@ -55,16 +62,34 @@ func (p *Platform) routes() http.Handler {
 		"POST /apps/{app}/dynos/{dyno}/actions/stop":      p.stopDynos,
 		"POST /apps/{app}/formations/{type}/actions/stop": p.stopDynos,
 
-		"POST /apps/{app}/log-sessions":      p.createLogSession,
-		"GET /apps/{app}/addons":             p.emptyList,
-		"GET /apps/{app}/collaborators":      p.emptyList,
-		"GET /apps/{app}/pipeline-couplings": p.noPipeline,
-		"GET /account":                       p.account,
-		"GET /users/{user}":                  p.account,
-		"GET /account/rate-limits":           p.rateLimits,
-		"GET /account/features":              p.nothing,
-		"GET /account/features/{feature}":    p.noAccountFeature,
-		"GET /oauth/authorizations":          p.nothing,
+		"POST /filters/apps": p.filterApps,
+
+		"GET /pipelines":                                         p.listPipelines,
+		"POST /pipelines":                                        p.createPipeline,
+		"GET /pipelines/{pipeline}":                              p.pipelineInfo,
+		"PATCH /pipelines/{pipeline}":                            p.updatePipeline,
+		"DELETE /pipelines/{pipeline}":                           p.deletePipeline,
+		"GET /pipeline-couplings":                                p.listCouplings,
+		"POST /pipeline-couplings":                               p.createCoupling,
+		"GET /pipeline-couplings/{coupling}":                     p.couplingInfo,
+		"PATCH /pipeline-couplings/{coupling}":                   p.updateCoupling,
+		"DELETE /pipeline-couplings/{coupling}":                  p.deleteCoupling,
+		"GET /apps/{app}/pipeline-couplings":                     p.couplingOfApp,
+		"GET /users/{user}/pipeline-couplings":                   p.listCouplings,
+		"GET /pipelines/{pipeline}/pipeline-couplings":           p.listCouplings,
+		"POST /pipeline-promotions":                              p.createPromotion,
+		"GET /pipeline-promotions/{promotion}":                   p.promotionInfo,
+		"GET /pipeline-promotions/{promotion}/promotion-targets": p.listPromotionTargets,
+
+		"POST /apps/{app}/log-sessions":   p.createLogSession,
+		"GET /apps/{app}/addons":          p.emptyList,
+		"GET /apps/{app}/collaborators":   p.emptyList,
+		"GET /account":                    p.account,
+		"GET /users/{user}":               p.account,
+		"GET /account/rate-limits":        p.rateLimits,
+		"GET /account/features":           p.nothing,
+		"GET /account/features/{feature}": p.noAccountFeature,
+		"GET /oauth/authorizations":       p.nothing,
 
 		"GET " + awaitPath + "{app}": p.awaitWeb,
 	} {
@@ -73,11 +98,16 @@ func (p *Platform) routes() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The mux answers in plain text, and clients parse JSON only.
 		if _, pattern := mux.Handler(r); pattern == "" {
-			writeError(w, notFound("", "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. `POST`), and did you specify your intended version with the `Accept` header?"))
+			writeError(w, noEndpoint())
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// noEndpoint is the platform's word for an address or a method that it does not know.
+func noEndpoint() error {
+	return notFound("", "The requested API endpoint was not found. Are you using the right HTTP verb (i.e. `GET` vs. `POST`), and did you specify your intended version with the `Accept` header?")
 }
 
 // fixedTime stands for things that were there before any app.
@@ -189,7 +219,7 @@ type identityOwner struct {
 }
 
 func (p *Platform) account(c *call) (answer, error) {
-	if user := c.PathValue("user"); user != "" && user != "~" && user != email && user != p.meta.AccountID {
+	if user := c.PathValue("user"); user != "" && !p.isAccount(user) {
 		return answer{}, notFound("account", "Couldn't find that user.")
 	}
 	name := "local"
@@ -215,14 +245,6 @@ func (p *Platform) emptyList(c *call) (answer, error) {
 
 // nothing is for kinds of things that the account here has none of.
 func (p *Platform) nothing(*call) (answer, error) { return ok([]empty{}) }
-
-// noPipeline is a 404, not an empty list, which makes the heroku command crash.
-func (p *Platform) noPipeline(c *call) (answer, error) {
-	if _, err := p.findApp(c.PathValue("app")); err != nil {
-		return answer{}, err
-	}
-	return answer{}, notFound("pipeline-coupling", "Not found.")
-}
 
 // trimV accepts v12 for 12.
 func trimV(release string) string {
