@@ -44,8 +44,11 @@ type Spec struct {
 	// Dir, when Slug is nil, is an unpacked slug. The dyno writes into it, and it is kept.
 	Dir string
 	// Scratch is the directory below which Slug is unpacked; what is unpacked there goes
-	// when the dyno ends.
+	// when the dyno ends. Empty means the system's own for temporary files.
 	Scratch string
+	// MaxBytes and MaxEntries limit what Slug may unpack to; 0 means 16 GiB and 2,000,000.
+	MaxBytes   int64
+	MaxEntries int
 	// Name is the dyno's name, such as web.1 or run.4711.
 	Name string
 	// Command is one line for bash, as in the Procfile.
@@ -114,20 +117,29 @@ func Boot(ctx context.Context, s Spec) (*Dyno, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)
 	}
-	dir, remove := s.Dir, func() {}
+	scratch, err := makeScratch(s)
+	if err != nil {
+		return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)
+	}
+	remove := func() { _ = os.RemoveAll(scratch) } // what stays is removed when the data directory is next opened
+	dir := s.Dir
 	if s.Slug != nil {
-		if dir, remove, err = unpackSlug(ctx, s); err != nil {
+		if dir, err = unpackSlug(ctx, s, scratch); err != nil {
+			remove()
 			return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)
 		}
 	}
-	home := "/app"
+	home, uid := "/app", userID(s)
 	plain := s.Plain || sandbox.Supported() != nil
+	var mounts []sandbox.Mount
 	if plain {
 		if dir, err = filepath.Abs(dir); err != nil {
 			remove()
 			return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)
 		}
 		home = dir
+	} else {
+		mounts = nameUser(scratch, uid)
 	}
 	out := s.Out
 	if out == nil {
@@ -139,8 +151,9 @@ func Boot(ctx context.Context, s Spec) (*Dyno, error) {
 		Env:          environment(s, home),
 		Dir:          home,
 		App:          dir,
+		Mounts:       mounts,
 		ReadOnlyRoot: true,
-		UID:          userID(s),
+		UID:          uid,
 		Plain:        plain,
 	}, nil, stdout, stderr)
 	if err != nil {
@@ -221,29 +234,57 @@ func (d *Dyno) Stop(ctx context.Context, grace time.Duration) (killed bool) {
 	return true
 }
 
-// unpackSlug makes a tree of the dyno's own: two dynos share nothing.
-func unpackSlug(ctx context.Context, s Spec) (string, func(), error) {
+// makeScratch makes the directory that goes with the dyno.
+func makeScratch(s Spec) (string, error) {
 	// The name of a dyno holds the name of its process type, which is never part of a path.
 	scratch, err := os.MkdirTemp(s.Scratch, "dyno-")
 	if err != nil {
-		return "", nil, err
-	}
-	remove := func() { _ = os.RemoveAll(scratch) } // what stays is removed when the data directory is next opened
-	if _, err := s.Slug.Seek(0, 0); err != nil {
-		remove()
-		return "", nil, fmt.Errorf("read slug: %w", err)
-	}
-	dir := filepath.Join(scratch, "app")
-	if _, err := unpack.Extract(ctx, s.Slug, dir, unpack.Options{Slug: true, Volatile: true}); err != nil {
-		remove()
-		return "", nil, fmt.Errorf("unpack slug: %w", err)
+		return "", err
 	}
 	// MkdirTemp gives 0700, which another user id of the sandbox could not pass.
-	if err := os.Chmod(scratch, 0o755); err != nil {
-		remove()
-		return "", nil, err
+	return scratch, os.Chmod(scratch, 0o755)
+}
+
+// unpackSlug makes a tree of the dyno's own: two dynos share nothing.
+func unpackSlug(ctx context.Context, s Spec, scratch string) (string, error) {
+	if _, err := s.Slug.Seek(0, 0); err != nil {
+		return "", fmt.Errorf("read slug: %w", err)
 	}
-	return dir, remove, nil
+	dir := filepath.Join(scratch, "app")
+	limits := unpack.Options{Name: "slug", Slug: true, Volatile: true, MaxBytes: s.MaxBytes, MaxEntries: s.MaxEntries}
+	if _, err := unpack.Extract(ctx, s.Slug, dir, limits); err != nil {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return "", fmt.Errorf("%w (the disk of %s is full)", err, s.Scratch)
+		}
+		return "", err
+	}
+	return dir, nil
+}
+
+// nameUser gives the dyno's user a name and a home, as on Heroku: programs such as ssh and
+// psql, and functions such as os.homedir in Node.js, ask for them. The machine's own users stay
+// in the files, behind it. A machine whose files are of another kind is left as it is.
+func nameUser(scratch string, uid int) []sandbox.Mount {
+	var mounts []sandbox.Mount
+	for _, f := range []struct{ path, entry string }{
+		{"/etc/passwd", fmt.Sprintf("dyno:x:%d:%d::/app:/bin/bash\n", uid, uid)},
+		{"/etc/group", fmt.Sprintf("dyno:x:%d:\n", uid)},
+	} {
+		info, err := os.Lstat(f.path)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		old, err := os.ReadFile(f.path)
+		if err != nil {
+			continue
+		}
+		own := filepath.Join(scratch, filepath.Base(f.path))
+		if os.WriteFile(own, append([]byte(f.entry), old...), 0o644) != nil { // others read it, as they read the machine's
+			continue
+		}
+		mounts = append(mounts, sandbox.Mount{Source: own, Target: f.path, ReadOnly: true})
+	}
+	return mounts
 }
 
 func environment(s Spec, home string) []string {
@@ -264,11 +305,11 @@ func userID(s Spec) int {
 	if s.UID != 0 {
 		return s.UID
 	}
-	n := 0
+	n := uint32(s.Port)
 	for _, c := range []byte(s.Name) {
-		n = n*31 + int(c)
+		n = n*31 + uint32(c)
 	}
-	return 3000 + (n+s.Port)%8000
+	return 3000 + int(n%8000)
 }
 
 func findShell() (string, error) {

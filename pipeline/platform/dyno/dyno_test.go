@@ -303,3 +303,72 @@ func TestOutput_splitsLongLines(t *testing.T) {
 		t.Errorf("line sizes (-want +got):\n%s", diff)
 	}
 }
+
+func TestBoot_namesTheUserOfTheDyno(t *testing.T) {
+	t.Parallel()
+	needNamespaces(t)
+	if info, err := os.Lstat("/etc/passwd"); err != nil || !info.Mode().IsRegular() {
+		t.Skip("this machine has no /etc/passwd")
+	}
+	d, out := boot(t, dyno.Spec{Slug: slug(t, map[string]string{"f": ""}), UID: 4711, Command: `id -un; id -gn; head -1 /etc/passwd; cd ~dyno; pwd; echo >> /etc/passwd || echo read-only`})
+	wait(t, d)
+	want := []string{"dyno", "dyno", "dyno:x:4711:4711::/app:/bin/bash", "/app"}
+	if got := out.list(); len(got) < 5 || got[len(got)-1] != "read-only" || !slices.Equal(got[:4], want) {
+		t.Errorf("output is %q", got)
+	}
+}
+
+func TestLoopbackOnly_tellsWhatARouterCannotReach(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel's list of listeners is Linux's")
+	}
+	for address, want := range map[string]bool{"127.0.0.1:0": true, "0.0.0.0:0": false, "[::]:0": false, "[::1]:0": true} {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			if strings.HasPrefix(address, "[") {
+				continue // a machine without IPv6
+			}
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		if got := dyno.LoopbackOnly(port); got != want {
+			t.Errorf("a listener on %s is on loopback only: %t (%v)", address, got, dyno.Listeners(port))
+		}
+		_ = l.Close()
+		if got := dyno.Listeners(port); len(got) != 0 {
+			t.Errorf("a closed port has listeners: %v", got)
+		}
+	}
+}
+
+func TestOutput_splitsNoCharacter(t *testing.T) {
+	t.Parallel()
+	d, out := boot(t, dyno.Spec{Slug: slug(t, map[string]string{"f": ""}), Command: `printf 'x'; for i in $(seq 5000); do printf 'é'; done; echo; printf 'b\xc3'; echo`})
+	wait(t, d)
+	got := out.list()
+	if len(got) != 3 || len(got[0]) != 9_999 || got[1] != "é" || got[2] != "b\xc3" {
+		t.Errorf("got %d lines, the first of %d bytes, then %q", len(got), len(got[0]), got[1:])
+	}
+}
+
+func TestBoot_refusesASlugOverItsLimits(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("dynos run on Linux only")
+	}
+	f := slug(t, map[string]string{"a": strings.Repeat("x", 1000), "b": ""})
+	for name, s := range map[string]dyno.Spec{
+		"unpack slug: entry \"./app/a\"": {MaxBytes: 999},
+		"unpack slug: ":                  {MaxEntries: 2},
+	} {
+		scratch := t.TempDir()
+		s.Slug, s.Scratch, s.Name, s.Command = f, scratch, "web.1", "true"
+		if _, err := dyno.Boot(t.Context(), s); err == nil || !strings.HasPrefix(err.Error(), "boot dyno web.1: "+name) {
+			t.Errorf("Boot: %v, want %s", err, name)
+		}
+		if entries, err := os.ReadDir(scratch); err != nil || len(entries) != 0 {
+			t.Errorf("left %v, %v", entries, err)
+		}
+	}
+}

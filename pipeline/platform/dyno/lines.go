@@ -3,6 +3,7 @@ package dyno
 import (
 	"bytes"
 	"sync"
+	"unicode/utf8"
 )
 
 // maxLine is where Heroku splits a log line: devcenter.heroku.com/articles/logging.
@@ -39,9 +40,27 @@ func (w *lineWriter) add(b []byte) {
 		n := maxLine - len(w.pending)
 		w.pending = append(w.pending, b[:n]...)
 		b = b[n:]
+		// A character that the limit cuts belongs to the next piece.
+		cut := wholeRunes(w.pending)
+		rest := bytes.Clone(w.pending[cut:])
+		w.pending = w.pending[:cut]
 		w.send()
+		w.pending = append(w.pending, rest...)
 	}
 	w.pending = append(w.pending, b...)
+}
+
+// wholeRunes is the length of b without a character that is not complete at its end.
+func wholeRunes(b []byte) int {
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if c := b[len(b)-i]; utf8.RuneStart(c) {
+			if c >= utf8.RuneSelf && !utf8.FullRune(b[len(b)-i:]) {
+				return len(b) - i
+			}
+			break
+		}
+	}
+	return len(b)
 }
 
 func (w *lineWriter) send() {
