@@ -14,7 +14,7 @@ const module = "github.com/slugfile/slugfile/"
 
 // floors is the table of CONTRIBUTING.md: a package imports only lower floors.
 var floors = [][]string{
-	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk", "pipeline/failpoint"},
+	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk", "pipeline/failpoint", "pipeline/platform/local/status"},
 	1: {"pipeline/tree", "pipeline/event", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
 	2: {"pipeline/artifact", "pipeline/unpack", "schema"},
 	3: {"config", "pipeline/journal", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},

@@ -39,7 +39,7 @@ func (c *platformCmd) Run(ctx context.Context, app *App) error {
 			return firstError(err, p.Close(context.WithoutCancel(ctx)))
 		}
 	}
-	if err := view.Platform(app.Out, p.Info(), p.Dir(), app.outStyle()); err != nil {
+	if err := view.Platform(app.Out, p.Info(), p.StatusURL(), p.Dir(), app.outStyle()); err != nil {
 		return firstError(err, p.Close(context.WithoutCancel(ctx)))
 	}
 	if err := app.flush(); err != nil {

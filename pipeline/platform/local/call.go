@@ -201,6 +201,8 @@ func (p *Platform) apiEntry() http.Handler {
 		switch name, isApp := strings.CutSuffix(hostName(r.Host), ".localhost"); {
 		case isApp:
 			p.routeByName(w, r, name)
+		case isPage(r):
+			p.servePage(w, r)
 		case r.URL.Path == "/_fault":
 			// Never subject to a fault itself, or it could not be taken away again.
 			w.Header().Set("Request-Id", newID())

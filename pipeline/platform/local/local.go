@@ -117,9 +117,12 @@ type Platform struct {
 	faults *faults
 	bucket *tokenBucket
 	router http.Handler
-	calls  *ring         // of the API
-	visits *ring         // through the router
-	moves  atomic.Uint64 // grows with every change that the status page shows
+	calls  *ring // of the API
+	visits *ring // through the router
+	// life is another one each time, pageKey opens the status page, once.
+	life, pageKey string
+	viewers       atomic.Int64  // of the status page
+	moves         atomic.Uint64 // grows with every change that the status page shows
 
 	// host is the address that apps and the API listen on, without a port.
 	host              string
@@ -132,11 +135,12 @@ type Platform struct {
 	plainWarning      sync.Once
 	closing, isClosed bool
 
-	mu      sync.Mutex
-	fleets  map[string]*fleet
-	streams map[string]*stream
-	logs    map[string]logSession
-	ports   map[int]bool
+	mu          sync.Mutex
+	fleets      map[string]*fleet
+	streams     map[string]*stream
+	logs        map[string]logSession
+	ports       map[int]bool
+	pageKeyUsed time.Time
 }
 
 // HeldError says that another process has the data directory.
@@ -176,6 +180,8 @@ func Open(dir string, o Options) (*Platform, error) {
 	p := &Platform{
 		dir: dir, opts: o, lock: lock, faults: &faults{hook: o.Fault},
 		bucket:  newTokenBucket(o.RateLimit, o.Clock),
+		life:    randomHex(4),
+		pageKey: randomHex(20),
 		calls:   newRing(recentOfPlatform),
 		visits:  newRing(recentOfPlatform),
 		fleets:  map[string]*fleet{},

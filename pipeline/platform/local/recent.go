@@ -18,7 +18,7 @@ const (
 // longestSeen is how much of a path is kept: a client chooses its length.
 const longestSeen = 300
 
-// seen is a request that was answered. Its path is without the query, which may hold a signature.
+// seen is a request that was answered at a time. Its path is without the query, which may hold a signature.
 type seen struct {
 	at     time.Time
 	app    string // the app's id; empty for calls that name no app
@@ -86,12 +86,13 @@ func seenPath(path string) string {
 func (p *Platform) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := &noteWriter{ResponseWriter: w}
-		s := seen{at: time.Now(), method: r.Method, path: seenPath(r.URL.Path)}
+		start := time.Now()
+		s := seen{at: p.opts.Clock(), method: r.Method, path: seenPath(r.URL.Path)}
 		// Before the call, which may remove the app or change its name.
 		s.app, s.name = p.appOfPath(r.URL.Path)
 		// Deferred, because a fault that cuts the connection panics.
 		defer func() {
-			s.status, s.took, s.id = n.status, time.Since(s.at), w.Header().Get("Request-Id")
+			s.status, s.took, s.id = n.status, time.Since(start), w.Header().Get("Request-Id")
 			p.calls.add(s)
 			p.mu.Lock()
 			f := p.fleets[s.app]
@@ -124,10 +125,11 @@ func (p *Platform) appOfPath(path string) (id, name string) {
 }
 
 // visited notes a request that the router answered, for the status page.
-func (f *fleet) visited(r *http.Request, at time.Time, status int, dyno, code, id string) {
+func (f *fleet) visited(r *http.Request, start time.Time, status int, dyno, code, id string) {
+	took := time.Since(start)
 	s := seen{
-		at: at, app: f.app, name: f.log.app, method: r.Method, path: seenPath(r.URL.Path), status: status,
-		took: time.Since(at), dyno: dyno, code: code, id: id,
+		at: f.p.opts.Clock().Add(-took), app: f.app, name: f.log.app, method: r.Method, path: seenPath(r.URL.Path), status: status,
+		took: took, dyno: dyno, code: code, id: id,
 	}
 	f.visits.add(s)
 	f.p.visits.add(s)

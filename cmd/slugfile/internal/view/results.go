@@ -93,17 +93,21 @@ func Pinned(w io.Writer, file string, changes []fetch.Change, s Style) error {
 // Platform tells where the embedded platform listens, and what a shell needs to use it.
 // It is the one place that shows a token: it belongs to this machine, and is of use only to
 // whoever can reach its loopback address.
-func Platform(w io.Writer, p local.Info, dir string, s Style) error {
+func Platform(w io.Writer, p local.Info, page, dir string, s Style) error {
 	api := shellQuote(p.API)
 	_, err := fmt.Fprintf(w, `The embedded platform is at %s; its data is in %s.
-"slugfile apply --local" finds it. For other programs:
+"slugfile apply --local" finds it. Its status page, by a link that works once:
+
+    %s
+
+For other programs:
 
     export HEROKU_HOST=%s
     export HEROKU_PARTICLEBOARD_URL=%s
     export HEROKU_API_KEY=%s
     export SLUGFILE_API=%s
 
-`, s.bold(Clean(p.API)), Clean(dir), api, api, shellQuote(p.Token.Reveal()), api)
+`, s.bold(Clean(p.API)), Clean(dir), Clean(page), api, api, shellQuote(p.Token.Reveal()), api)
 	return err
 }
 

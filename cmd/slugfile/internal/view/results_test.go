@@ -41,6 +41,6 @@ func TestResults_areToldToPeople(t *testing.T) {
 		{Name: "gone", URL: url, Old: pin("old")},
 	}, Style{}))
 	must(Pinned(&b, "slug.lock", []fetch.Change{{Name: "go", URL: url, Old: pin("same"), New: pin("same")}}, Style{}))
-	must(Platform(&b, local.Info{API: "http://127.0.0.1:5999", Token: "a token's"}, "/home/ann/data", Style{}))
+	must(Platform(&b, local.Info{API: "http://127.0.0.1:5999", Token: "a token's"}, "http://127.0.0.1:5999/?key=0123456789012345678901234567890123456789", "/home/ann/data", Style{}))
 	goldie.New(t).Assert(t, "results", b.Bytes())
 }
