@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +40,9 @@ type fleet struct {
 
 	mu      sync.Mutex
 	dynos   []*instance
-	turn    int // of the router among the web dynos
+	turn    int    // of the router among the web dynos
+	live    string // the id of the release that the router sends requests to
+	settled bool   // all web dynos of the current release are up, or have failed
 	ending  bool
 	changed chan struct{}
 	running sync.WaitGroup
@@ -55,9 +58,11 @@ type instance struct {
 	port      int
 	release   releaseRecord
 	oneOff    bool
-	createdAt time.Time
+	createdAt time.Time // by the platform's clock, which can be moved
 	updatedAt time.Time
+	born      time.Time // by the machine's clock
 	cancel    context.CancelFunc
+	tail      tail
 	stopped   chan struct{} // closed to stop it
 	finished  chan struct{} // closed when it has ended
 
@@ -71,11 +76,32 @@ type instance struct {
 	crashes  int
 	restart  time.Time
 	failure  *BootError
-	tail     []string
 }
 
 // tailLines is how much output goes into a BootError.
 const tailLines = 20
+
+// tail keeps the last lines of a dyno.
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (t *tail) add(line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == tailLines {
+		copy(t.lines, t.lines[1:])
+		t.lines = t.lines[:tailLines-1]
+	}
+	t.lines = append(t.lines, line)
+}
+
+func (t *tail) list() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.lines)
+}
 
 // listenApp binds an app's own port; 0 lets the kernel choose.
 func (p *Platform) listenApp(port int) (net.Listener, error) {
@@ -215,6 +241,15 @@ func (f *fleet) stop(d *instance) {
 	}
 }
 
+// expectsWeb says that web dynos of this app are to run here.
+func (f *fleet) expectsWeb() bool {
+	wants, _, _, err := f.desired()
+	if boots := f.p.opts.Boots; err != nil || boots != nil && !boots(f.app, f.log.app) {
+		return false
+	}
+	return slices.ContainsFunc(wants, func(w wanted) bool { return w.kind == "web" })
+}
+
 // wanted is one dyno that the store asks for.
 type wanted struct {
 	name, kind, command, size string
@@ -263,6 +298,9 @@ func (f *fleet) loop() {
 	}
 }
 
+// retryDelay is the wait before a dyno that could not be made is tried again.
+const retryDelay = 5 * time.Second
+
 // reconcile takes the steps that are due, and says when to look again at the latest.
 func (f *fleet) reconcile() time.Duration {
 	wants, release, slug, err := f.desired()
@@ -287,6 +325,9 @@ func (f *fleet) reconcile() time.Duration {
 	next, webWanted, webSettled := time.Hour, 0, 0
 	keep := map[*instance]bool{}
 	for _, w := range wants {
+		if w.kind == "web" {
+			webWanted++
+		}
 		d := fresh[w.name]
 		if d != nil && d.exited {
 			if wait := time.Until(d.restart); wait > 0 {
@@ -302,15 +343,18 @@ func (f *fleet) reconcile() time.Duration {
 			d = f.start(w, release, slug)
 		}
 		if d == nil {
+			next = min(next, retryDelay) // unless an older one must end first, whose end wakes this up
 			continue
 		}
 		keep[d] = true
-		if w.kind == "web" {
-			webWanted++
-			if d.state == up || d.state == crashed {
-				webSettled++
-			}
+		if w.kind == "web" && (d.state == up || d.crashes > 0) {
+			webSettled++
 		}
+	}
+	f.settled = webSettled == webWanted
+	if f.settled && f.live != release.ID {
+		f.live = release.ID
+		f.touched()
 	}
 	for _, d := range f.dynos {
 		if keep[d] || d.oneOff {
@@ -320,8 +364,9 @@ func (f *fleet) reconcile() time.Duration {
 		if d.exited {
 			continue
 		}
-		// The old web dynos answer until all new ones do, or have failed to.
-		if d.kind != "web" || webSettled == webWanted {
+		// The old web dynos answer until all new ones do, or have failed to. One that does not
+		// answer yet is of no use any more.
+		if d.kind != "web" || f.settled || d.state == starting {
 			f.stop(d)
 		}
 	}
@@ -370,7 +415,7 @@ func (f *fleet) newInstance(w wanted, r releaseRecord) *instance {
 	now := f.p.now()
 	return &instance{
 		id: newID(), name: w.name, kind: w.kind, command: w.command, size: w.size, release: r, state: starting,
-		createdAt: now, updatedAt: now, stopped: make(chan struct{}), finished: make(chan struct{}),
+		createdAt: now, updatedAt: now, born: time.Now(), stopped: make(chan struct{}), finished: make(chan struct{}),
 	}
 }
 
@@ -392,10 +437,7 @@ func (f *fleet) launchInstance(d *instance, slug slugRecord, env map[string]stri
 // appOutput writes a dyno's lines into the log, and keeps the last ones for a BootError.
 func (f *fleet) appOutput(d *instance) func(string) {
 	return func(line string) {
-		f.mu.Lock()
-		d.tail = append(d.tail, line)
-		d.tail = d.tail[max(0, len(d.tail)-tailLines):]
-		f.mu.Unlock()
+		d.tail.add(line)
 		f.log.add("app", d.name, line)
 	}
 }
@@ -412,8 +454,15 @@ func (f *fleet) runInstance(ctx context.Context, d *instance, slug slugRecord, e
 		select {
 		case <-d.stopped:
 			f.drain(ctx, d)
+			select {
+			case <-process.Done():
+				return // by itself
+			default:
+			}
+			f.log.add("heroku", d.name, "Stopping all processes with SIGTERM")
 			if process.Stop(ctx, f.p.opts.StopGrace) && ctx.Err() == nil {
-				f.log.add("heroku", d.name, fmt.Sprintf("Error R12 (Exit timeout) -> At least one process failed to exit within %v of SIGTERM", f.p.opts.StopGrace))
+				f.log.add("heroku", d.name, "Error R12 (Exit timeout) -> At least one process failed to exit within "+inSeconds(f.p.opts.StopGrace)+" of SIGTERM")
+				f.log.add("heroku", d.name, "Stopping remaining processes with SIGKILL")
 			}
 		case <-process.Done():
 		}
@@ -438,12 +487,56 @@ func (f *fleet) boot(ctx context.Context, d *instance, slug slugRecord, env map[
 	}
 	defer archive.Close()
 	f.p.warnPlain(f)
-	config := maps.Clone(orEmpty(d.release.Config))
+	config := f.metadata(d, slug)
+	maps.Copy(config, d.release.Config)
 	maps.Copy(config, env)
-	return dyno.Boot(ctx, dyno.Spec{
+	// A big slug takes a while to unpack. A dyno that is to stop meanwhile does not go on with it.
+	ctx, cancel := context.WithCancel(ctx)
+	var mu sync.Mutex
+	booted := false
+	go func() {
+		select {
+		case <-d.stopped:
+			mu.Lock()
+			defer mu.Unlock()
+			if !booted {
+				cancel()
+			}
+		case <-ctx.Done(): // the dyno has ended
+			cancel()
+		}
+	}()
+	process, err := dyno.Boot(ctx, dyno.Spec{
 		Slug: archive, Scratch: filepath.Join(f.p.dir, "dynos"), Name: d.name, Command: d.command, Port: d.port,
 		Config: config, Out: out, Plain: f.p.opts.Plain,
 	})
+	mu.Lock()
+	defer mu.Unlock()
+	booted = true
+	return process, err
+}
+
+// metadata tells a dyno about itself, when the app asked for it. On Heroku the default domain
+// is one of herokuapp.com; here it is what stands in the app's web_url.
+func (f *fleet) metadata(d *instance, slug slugRecord) map[string]string {
+	app, err := f.p.findApp(f.app)
+	if err != nil || !app.Features[dynoMetadata] {
+		return map[string]string{}
+	}
+	commit := ""
+	if slug.Commit != nil {
+		commit = *slug.Commit
+	}
+	return map[string]string{
+		"HEROKU_APP_ID":                  app.ID,
+		"HEROKU_APP_NAME":                app.Name,
+		"HEROKU_APP_DEFAULT_DOMAIN_NAME": strings.TrimSuffix(strings.TrimPrefix(f.p.webURL(app), "http://"), "/"),
+		"HEROKU_DYNO_ID":                 d.id,
+		"HEROKU_RELEASE_CREATED_AT":      d.release.CreatedAt.UTC().Format(time.RFC3339),
+		"HEROKU_RELEASE_VERSION":         "v" + strconv.Itoa(d.release.Version),
+		"HEROKU_SLUG_COMMIT":             commit,
+		"HEROKU_SLUG_DESCRIPTION":        d.release.Description,
+	}
 }
 
 // warnPlain says once that dynos are not at /app here.
@@ -467,6 +560,9 @@ func (f *fleet) awaitPort(ctx context.Context, d *instance, process *dyno.Dyno) 
 	var exit *dyno.ExitError
 	switch {
 	case err == nil:
+		if dyno.LoopbackOnly(d.port) {
+			f.log.add("heroku", d.name, fmt.Sprintf("Warning: the process listens on 127.0.0.1:%d only, where the router of Heroku cannot reach it: let it listen on 0.0.0.0", d.port))
+		}
 		f.mu.Lock()
 		f.setState(d, up)
 		f.mu.Unlock()
@@ -476,8 +572,12 @@ func (f *fleet) awaitPort(ctx context.Context, d *instance, process *dyno.Dyno) 
 	case ctx.Err() != nil:
 		return nil // the platform is closing
 	}
-	text := fmt.Sprintf("Web process failed to bind to $PORT within %v of launch", f.p.opts.BootTimeout)
+	text := "Web process failed to bind to $PORT within " + inSeconds(f.p.opts.BootTimeout) + " of launch"
 	f.log.add("heroku", d.name, "Error R10 (Boot timeout) -> "+text)
+	if list := dyno.Listeners(d.port); len(list) > 0 {
+		// Programs that listen on "localhost" may mean ::1, which nobody here asks.
+		f.log.add("heroku", d.name, fmt.Sprintf("It listens on %v only: let it listen on all interfaces, 0.0.0.0 or ::", list))
+	}
 	f.log.add("heroku", d.name, "Stopping process with SIGKILL")
 	process.Stop(canceled(), 0)
 	return &BootError{Code: "R10", Exit: -1, Reason: text}
@@ -490,30 +590,45 @@ func canceled() context.Context {
 	return ctx
 }
 
-// drainTime is how long a web dyno may finish its requests before SIGTERM. On Heroku the
-// signal comes at once; here nobody else would answer for a dyno that just closed its port.
-const drainTime = 5 * time.Second
-
+// drain lets a web dyno finish its requests before SIGTERM, after which most programs end at
+// once or close their port. The router sends it no new ones any more, and a newer dyno answers
+// those, so waiting costs nobody anything.
+//
+// Heroku sends SIGTERM at once and leaves the finishing to the program, or with preboot sends
+// it minutes after the switch. DrainTime is in between: the first byte of every answer that the
+// router would wait for (H12) can come in it. What takes longer has StopGrace after SIGTERM,
+// as on Heroku, if the program goes on with it.
 func (f *fleet) drain(ctx context.Context, d *instance) {
-	limit := time.NewTimer(min(drainTime, f.p.opts.StopGrace))
+	limit := time.NewTimer(f.p.opts.DrainTime)
 	defer limit.Stop()
-	for waiting := true; waiting; {
+	for {
 		f.mu.Lock()
-		busy, changed := d.inflight > 0 && !f.ending, f.changed
+		busy, changed := d.inflight > 0 && !d.exited && !f.ending, f.changed
 		f.mu.Unlock()
 		if !busy {
-			break
+			return
 		}
 		select {
 		case <-changed:
 		case <-limit.C:
-			waiting = false
+			return
 		case <-ctx.Done():
-			waiting = false
+			return
 		}
 	}
-	f.log.add("heroku", d.name, "Stopping all processes with SIGTERM")
 }
+
+// inSeconds is a time limit as Heroku's log has it.
+func inSeconds(d time.Duration) string {
+	if d%time.Second != 0 {
+		return d.String()
+	}
+	return fmt.Sprintf("%d seconds", d/time.Second)
+}
+
+// ranWell times the delay before a first restart is a life after which a crash counts as a
+// first one again: 1 minute.
+const ranWell = 30
 
 // exited records the end of a dyno.
 func (f *fleet) exited(d *instance, code int, failure *BootError) {
@@ -525,17 +640,19 @@ func (f *fleet) exited(d *instance, code int, failure *BootError) {
 	d.exited, d.code = true, code
 	if failure == nil {
 		failure = &BootError{Code: "H10", Exit: code, Reason: fmt.Sprintf("the process exited with status %d", code)}
-	} else if code < 0 {
+	} else if code < 0 && !d.stopping {
 		f.log.add("heroku", d.name, "Error: "+failure.Reason)
 	}
-	failure.Release, failure.Dyno, failure.Lines = d.release.Version, d.name, d.tail
+	failure.Release, failure.Dyno, failure.Lines = d.release.Version, d.name, d.tail.list()
 	d.failure = failure
 	state := crashed
 	if d.stopping || d.oneOff {
 		state = down
 	} else {
-		// A dyno that ran for a while starts again soon; one that crashes in a row waits longer.
-		if time.Since(d.createdAt) > time.Minute {
+		// A dyno that ran well starts again soon; one that crashes in a row waits longer. Heroku
+		// restarts at once after a first crash, and then cools off for 20 minutes and more:
+		// too long for somebody who sits before this machine and mends the fault.
+		if time.Since(d.born) > ranWell*f.p.opts.RestartDelay {
 			d.crashes = 0
 		}
 		d.restart = time.Now().Add(min(f.p.opts.RestartDelay<<min(d.crashes, 20), 5*time.Minute))
@@ -628,7 +745,7 @@ func (f *fleet) runPhase(r releaseRecord) {
 	if err := f.settlePhase(r, slug, code == 0); err != nil {
 		f.log.add("heroku", "release", "Error: "+err.Error())
 	}
-	out.finish()
+	f.p.endStream(r.Stream)
 }
 
 // awaitPhase waits for the end of a release phase, but not for ever. fault says why there is

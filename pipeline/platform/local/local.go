@@ -46,6 +46,15 @@ type Options struct {
 	Clock func() time.Time
 	// BootTimeout is how long a web dyno may take to listen. Default: 60 s, as on Heroku.
 	BootTimeout time.Duration
+	// RequestTimeout is how long a web dyno may take to begin its answer. Default: 30 s, and
+	// then H12, as on Heroku.
+	RequestTimeout time.Duration
+	// IdleTimeout is how long nothing may move on the connections of a request. Default: 55 s,
+	// and then H15, as on Heroku.
+	IdleTimeout time.Duration
+	// DrainTime is how long a web dyno that has been replaced may finish its requests before
+	// it gets SIGTERM. Default: 30 s.
+	DrainTime time.Duration
 	// StopGrace is the time between SIGTERM and SIGKILL. Default: 30 s, as on Heroku.
 	StopGrace time.Duration
 	// PhaseTimeout limits a release phase. Default: 1 h, as on Heroku.
@@ -84,6 +93,15 @@ func (o *Options) defaults() {
 	}
 	if o.BootTimeout <= 0 {
 		o.BootTimeout = 60 * time.Second
+	}
+	if o.RequestTimeout <= 0 {
+		o.RequestTimeout = 30 * time.Second
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 55 * time.Second
+	}
+	if o.DrainTime <= 0 {
+		o.DrainTime = 30 * time.Second
 	}
 	if o.StopGrace <= 0 {
 		o.StopGrace = dyno.DefaultGrace

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // keptLines is what Heroku keeps of an app's log: devcenter.heroku.com/articles/logging.
@@ -34,40 +35,86 @@ type logBook struct {
 	sink  func(app, line string)
 
 	mu      sync.Mutex
-	lines   []logLine
-	next    int64
+	lines   []logLine // a ring: line n stands at n % keptLines
+	next    int64     // the number of the next line
+	first   int64     // that of the first line of all
 	changed chan struct{}
 }
 
 func newLogBook(app string, clock func() time.Time, sink func(app, line string)) *logBook {
-	return &logBook{app: app, clock: clock, sink: sink, changed: make(chan struct{})}
+	// Numbers go on rising when the platform starts again, so that a reader who resumes with one
+	// from before gets what is new.
+	first := max(clock().UnixMicro(), 1)
+	return &logBook{app: app, clock: clock, sink: sink, next: first, first: first}
 }
 
+// add writes a line. It never waits for readers: one that is slow misses lines.
 func (b *logBook) add(source, process, text string) {
-	line := logLine{at: b.clock(), source: source, process: process, text: text}
+	line := logLine{at: b.clock(), source: source, process: process, text: printable(text)}
 	b.mu.Lock()
-	b.next++
 	line.number = b.next
-	if len(b.lines) >= 2*keptLines {
-		b.lines = append(b.lines[:0], b.lines[len(b.lines)-keptLines+1:]...)
+	if len(b.lines) < keptLines {
+		b.lines = append(b.lines, line)
+	} else {
+		b.lines[(line.number-b.first)%keptLines] = line
 	}
-	b.lines = append(b.lines, line)
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.next++
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
 	b.mu.Unlock()
 	b.sink(b.app, line.String())
+}
+
+// printable keeps control characters from breaking the form of a log: the end of a line and, in
+// an event stream, that of a field. Tabs stay, and escapes, which colour what many apps write.
+func printable(text string) string {
+	if !utf8.ValidString(text) {
+		text = strings.ToValidUTF8(text, "\uFFFD")
+	}
+	bad := func(c rune) bool {
+		return c < ' ' && c != '\t' && c != 0x1b || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029'
+	}
+	if strings.IndexFunc(text, bad) < 0 {
+		return text
+	}
+	return strings.Map(func(c rune) rune {
+		switch {
+		case !bad(c):
+			return c
+		case c < ' ':
+			return 0x2400 + c // the picture of that character
+		case c == 0x7f:
+			return 0x2421
+		}
+		return utf8.RuneError
+	}, text)
 }
 
 // after gives the kept lines behind a number, and a channel that closes with the next line.
 func (b *logBook) after(number int64) ([]logLine, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	kept := b.lines[max(0, len(b.lines)-keptLines):]
-	i := slices.IndexFunc(kept, func(l logLine) bool { return l.number > number })
-	if i < 0 {
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	from := max(number+1, b.next-int64(len(b.lines)))
+	if from >= b.next {
 		return nil, b.changed
 	}
-	return slices.Clone(kept[i:]), b.changed
+	list := make([]logLine, 0, b.next-from)
+	for n := from; n < b.next; n++ {
+		list = append(list, b.lines[(n-b.first)%keptLines])
+	}
+	return list, b.changed
+}
+
+// last is the number of the newest line.
+func (b *logBook) last() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.next - 1
 }
 
 // Logs are the last lines of an app, at most 1,500, in Heroku's format.
@@ -90,22 +137,19 @@ func (p *Platform) Follow(ctx context.Context, app string, fn func(line string))
 	if err != nil {
 		return err
 	}
-	lines, changed := f.log.after(0)
-	var seen int64
-	if len(lines) > 0 {
-		seen = lines[len(lines)-1].number
-	}
+	seen := f.log.last()
+	lines, changed := f.log.after(seen)
 	for {
+		for _, l := range lines {
+			seen = l.number
+			fn(l.String())
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
 		}
 		lines, changed = f.log.after(seen)
-		for _, l := range lines {
-			seen = l.number
-			fn(l.String())
-		}
 	}
 }
 
@@ -185,23 +229,42 @@ func (p *Platform) serveLogs(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(http.StatusOK)
 	flusher := http.NewResponseController(w)
-	lines, changed := f.log.after(0)
-	seen := int64(0)
-	if len(lines) > 0 {
-		seen = lines[len(lines)-1].number
+	send := func(l logLine) error {
+		var err error
+		if events {
+			_, err = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", l.number, l)
+		} else {
+			_, err = fmt.Fprintf(w, "%s\n", l)
+		}
+		return err
 	}
-	if from, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
-		lines, changed = f.log.after(from)
+	from, most := int64(0), s.lines
+	if n, err := strconv.ParseInt(r.Header.Get("Last-Event-ID"), 10, 64); err == nil {
+		from, most = n, keptLines // what came since, however much
 	}
-	lines = slices.DeleteFunc(lines, func(l logLine) bool { return !s.matches(l) })
-	lines = lines[max(0, len(lines)-s.lines):]
-	for {
-		for _, l := range lines {
-			text := l.String() + "\n"
-			if events {
-				text = fmt.Sprintf("id: %d\ndata: %s\n\n", l.number, l)
+	seen := f.log.last()
+	lines, changed := f.log.after(from)
+	for first := true; ; first = false {
+		missed := int64(0)
+		if len(lines) > 0 {
+			if !first {
+				missed = lines[0].number - seen - 1
 			}
-			if _, err := w.Write([]byte(text)); err != nil {
+			seen = lines[len(lines)-1].number
+		}
+		lines = slices.DeleteFunc(lines, func(l logLine) bool { return !s.matches(l) })
+		if first {
+			lines = lines[max(0, len(lines)-most):]
+		}
+		if missed > 0 {
+			// Not a line of the log: only this reader was too slow.
+			text := fmt.Sprintf("Error L11 (Tail buffer overflow) -> This tail missed %d lines because it does not read fast enough", missed)
+			if send(logLine{number: seen, at: p.opts.Clock(), source: "heroku", process: "logplex", text: text}) != nil {
+				return
+			}
+		}
+		for _, l := range lines {
+			if send(l) != nil {
 				return // the reader has gone
 			}
 		}
@@ -218,10 +281,6 @@ func (p *Platform) serveLogs(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		lines, changed = f.log.after(seen)
-		if len(lines) > 0 {
-			seen = lines[len(lines)-1].number
-		}
-		lines = slices.DeleteFunc(lines, func(l logLine) bool { return !s.matches(l) })
 	}
 }
 

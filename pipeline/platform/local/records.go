@@ -140,6 +140,7 @@ func (p *Platform) failInterrupted(tx *bolt.Tx) error {
 		if err := put(tx, bucketReleases, releaseKey(r.App, r.Version), r); err != nil {
 			return err
 		}
+		p.breakStream(r.Stream)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package local
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -23,6 +25,7 @@ type stream struct {
 	mu      sync.Mutex
 	file    *os.File
 	size    int64
+	full    bool
 	done    bool
 	changed chan struct{}
 }
@@ -45,8 +48,12 @@ func (p *Platform) openStream(key string) *stream {
 func (s *stream) write(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.done || s.size > outputLimit || s.open() != nil {
+	if s.done || s.full || s.open() != nil {
 		return
+	}
+	if s.size+int64(len(line))+1 > outputLimit {
+		s.full = true
+		line = fmt.Sprintf("Error: the output of a release phase is limited to %d MB; the rest is left out", outputLimit>>20)
 	}
 	n, _ := io.WriteString(s.file, line+"\n") // see above
 	s.size += int64(n)
@@ -77,6 +84,27 @@ func (s *stream) finish() {
 	s.announce()
 }
 
+// endStream ends the stream of a release phase, which from now on is no more than its file.
+func (p *Platform) endStream(key string) {
+	p.mu.Lock()
+	s := p.streams[key]
+	delete(p.streams, key)
+	p.mu.Unlock()
+	if s != nil {
+		s.finish()
+	}
+}
+
+// breakStream ends, with a reason, the stream of a release phase that died with the platform.
+func (p *Platform) breakStream(key string) {
+	f, err := os.OpenFile(p.streamPath(key), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return // as in write
+	}
+	_, _ = io.WriteString(f, "Error: the platform ended before the release phase did\n")
+	_ = f.Close()
+}
+
 func (s *stream) state() (started, done bool, size int64, changed <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +113,9 @@ func (s *stream) state() (started, done bool, size int64, changed <-chan struct{
 
 var streamKey = regexp.MustCompile(`^[0-9a-f]{40}$`)
 
-// serveStream sends the output of a release phase as it comes, to its end. It is 404 until
-// there is some. A Range of bytes resumes it. The address is the credential.
+// serveStream sends the output of a release phase as it comes, to its end: as text, or as
+// events whose ids are the byte at which the next one begins. It is 404 until there is some. A
+// Range of bytes or a Last-Event-Id resumes it. The address is the credential.
 func (p *Platform) serveStream(w http.ResponseWriter, r *http.Request) {
 	key := strings.TrimPrefix(r.URL.Path, "/streams/")
 	missing := notFound("stream", "Couldn't find that stream.")
@@ -112,14 +141,43 @@ func (p *Platform) serveStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer f.Close()
-	status := http.StatusOK
-	from, resumed := strings.CutPrefix(r.Header.Get("Range"), "bytes=")
-	if offset, err := strconv.ParseInt(strings.TrimSuffix(from, "-"), 10, 64); resumed && err == nil && offset > 0 {
-		if _, err := f.Seek(offset, io.SeekStart); err == nil {
-			status = http.StatusPartialContent
+	over, size := true, int64(0)
+	if s != nil {
+		_, over, size, _ = s.state()
+	}
+	if over {
+		if info, err := f.Stat(); err == nil {
+			size = info.Size()
 		}
 	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	offset, resumed := resumeAt(r.Header)
+	events := strings.Contains(r.Header.Get("Accept"), "text/event-stream")
+	h, status := w.Header(), http.StatusOK
+	h.Set("Cache-Control", "no-store") // it grows
+	switch {
+	case resumed && events && over && offset >= size:
+		w.WriteHeader(http.StatusNoContent) // which tells a browser's EventSource to stop
+		return
+	case resumed && over && offset >= size, resumed && offset > size:
+		h.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+		writeError(w, &apiError{status: http.StatusRequestedRangeNotSatisfiable, id: "requested_range_not_satisfiable", message: fmt.Sprintf("The output has %d bytes.", size)})
+		return
+	case resumed && !events:
+		status = http.StatusPartialContent
+		if over { // else nobody knows its end yet
+			h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, size-1, size))
+		}
+	}
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		writeError(w, err)
+		return
+	}
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	var to io.Writer = w
+	if events {
+		h.Set("Content-Type", "text/event-stream")
+		to = &eventWriter{w: w, at: offset}
+	}
 	w.WriteHeader(status)
 	flusher := http.NewResponseController(w)
 	for {
@@ -128,7 +186,7 @@ func (p *Platform) serveStream(w http.ResponseWriter, r *http.Request) {
 			_, done, _, changed = s.state()
 		}
 		// What was written before the state was read is in the file now.
-		if _, err := io.Copy(w, f); err != nil || flusher.Flush() != nil || done {
+		if _, err := io.Copy(to, f); err != nil || flusher.Flush() != nil || done {
 			return
 		}
 		select {
@@ -138,5 +196,43 @@ func (p *Platform) serveStream(w http.ResponseWriter, r *http.Request) {
 		case <-p.run.Done():
 			return
 		}
+	}
+}
+
+// resumeAt is the byte from which a client goes on: `Range: bytes=N-`, or the id of the last
+// event that it got. Other ranges are ignored, as HTTP permits.
+func resumeAt(h http.Header) (offset int64, resumed bool) {
+	text, bytes := strings.CutPrefix(strings.ReplaceAll(h.Get("Range"), " ", ""), "bytes=")
+	if bytes {
+		text, bytes = strings.CutSuffix(text, "-")
+	}
+	if !bytes {
+		text = h.Get("Last-Event-Id")
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return max(n, 0), err == nil && n > 0
+}
+
+// eventWriter turns lines into events.
+type eventWriter struct {
+	w    io.Writer
+	at   int64
+	line []byte // without its end so far
+}
+
+func (e *eventWriter) Write(b []byte) (int, error) {
+	n := len(b)
+	for {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			e.line = append(e.line, b...)
+			return n, nil
+		}
+		e.line = append(e.line, b[:i]...)
+		e.at += int64(len(e.line)) + 1
+		if _, err := fmt.Fprintf(e.w, "id: %d\ndata: %s\n\n", e.at, printable(string(e.line))); err != nil {
+			return 0, err
+		}
+		e.line, b = e.line[:0], b[i+1:]
 	}
 }
