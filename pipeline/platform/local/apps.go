@@ -238,7 +238,7 @@ func (p *Platform) updateApp(c *call) (answer, error) {
 
 func (p *Platform) deleteApp(c *call) (answer, error) {
 	var app appRecord
-	var files []string
+	var files, streams []string
 	err := p.db.Update(func(tx *bolt.Tx) (err error) {
 		if app, err = appIn(tx, c.PathValue("app")); err != nil {
 			return err
@@ -255,10 +255,11 @@ func (p *Platform) deleteApp(c *call) (answer, error) {
 				return err
 			}
 			if r.Stream != "" {
-				files = append(files, p.streamPath(r.Stream))
+				streams = append(streams, r.Stream)
 			}
 		}
-		if files, err = p.dropSlugs(tx, app, files); err != nil {
+		// Its slugs go with it, unless another app releases them.
+		if files, err = p.dropSlugs(tx, func(s slugRecord, _ bool) bool { return s.App == app.ID }); err != nil {
 			return err
 		}
 		if err := tx.Bucket(bucketCouplings).Delete([]byte(app.ID)); err != nil {
@@ -271,36 +272,8 @@ func (p *Platform) deleteApp(c *call) (answer, error) {
 	}
 	p.removeFleet(app.ID)
 	p.removeFiles(files)
+	p.removeStreams(streams)
 	return ok(p.wireApp(app))
-}
-
-// dropSlugs removes the slugs that were made for an app, unless another app releases them.
-func (p *Platform) dropSlugs(tx *bolt.Tx, app appRecord, files []string) ([]string, error) {
-	used := map[string]bool{}
-	if err := each(tx, bucketReleases, nil, func(r releaseRecord) error {
-		used[r.Slug] = true
-		return nil
-	}); err != nil {
-		return files, err
-	}
-	var gone []slugRecord
-	if err := each(tx, bucketSlugs, nil, func(s slugRecord) error {
-		if s.App == app.ID && !used[s.ID] {
-			gone = append(gone, s)
-		}
-		return nil
-	}); err != nil {
-		return files, err
-	}
-	for _, s := range gone {
-		if err := tx.Bucket(bucketSlugs).Delete([]byte(s.ID)); err != nil {
-			return files, err
-		}
-		if s.File != "" {
-			files = append(files, p.blobPath(s.File))
-		}
-	}
-	return files, nil
 }
 
 // The words of the names that apps get when nobody gives one.

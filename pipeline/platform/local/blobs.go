@@ -84,25 +84,36 @@ func (p *Platform) serveBlob(w http.ResponseWriter, r *http.Request) {
 	p.getBlob(w, r, slug)
 }
 
-func (p *Platform) slugByKey(key string) (slugRecord, error) {
-	var slug slugRecord
-	err := p.db.View(func(tx *bolt.Tx) error {
-		return each(tx, bucketSlugs, nil, func(s slugRecord) error {
-			if s.Key == key {
-				slug = s
-			}
-			return nil
-		})
+func (p *Platform) slugByKey(key string) (slug slugRecord, err error) {
+	err = p.db.View(func(tx *bolt.Tx) error {
+		slug, err = slugIn(tx, string(tx.Bucket(bucketKeys).Get([]byte(key))))
+		return err
 	})
-	if err == nil && slug.ID == "" {
-		err = notFound("slug", "no slug has this key")
-	}
 	return slug, err
 }
 
+// openBlob opens the archive of a slug. The record may be older than an upload that took the
+// place of its file: then it is read again.
+func (p *Platform) openBlob(slug slugRecord) (*os.File, slugRecord, error) {
+	for {
+		f, err := os.Open(p.blobPath(slug.File))
+		if slug.File != "" && !errors.Is(err, os.ErrNotExist) {
+			return f, slug, err
+		}
+		file := slug.File
+		readErr := p.db.View(func(tx *bolt.Tx) (err error) {
+			slug, err = slugIn(tx, slug.ID)
+			return err
+		})
+		if readErr != nil || slug.File == file {
+			return nil, slug, fmt.Errorf("slug %s has no archive: %w", slug.ID, os.ErrNotExist)
+		}
+	}
+}
+
 func (p *Platform) getBlob(w http.ResponseWriter, r *http.Request, slug slugRecord) {
-	f, err := os.Open(p.blobPath(slug.File))
-	if slug.File == "" || err != nil {
+	f, slug, err := p.openBlob(slug)
+	if err != nil {
 		blobError(w, http.StatusNotFound, "NoSuchKey", "The specified key does not exist.")
 		return
 	}
@@ -154,13 +165,27 @@ func (p *Platform) putBlob(w http.ResponseWriter, r *http.Request, slug slugReco
 		if err != nil {
 			return err
 		}
+		digest := hex.EncodeToString(sha.Sum(nil))
+		if s.File != "" && s.SHA256 != digest {
+			if err := mayReplace(tx, s); err != nil {
+				return err
+			}
+		}
 		old = s.File
-		s.File, s.Size, s.MD5, s.SHA256, s.UpdatedAt = file, n, tag, hex.EncodeToString(sha.Sum(nil)), p.now()
+		s.File, s.Size, s.MD5, s.SHA256, s.UpdatedAt = file, n, tag, digest, p.now()
 		return put(tx, bucketSlugs, []byte(s.ID), s)
 	})
 	if err != nil {
 		_ = os.Remove(p.blobPath(file)) // nothing names it
-		blobError(w, http.StatusInternalServerError, "InternalError", err.Error())
+		var refused *apiError
+		switch {
+		case isNotFound(err):
+			blobError(w, http.StatusNotFound, "NoSuchKey", "The specified key does not exist.")
+		case errors.As(err, &refused):
+			blobError(w, refused.status, "AccessDenied", refused.message)
+		default:
+			blobError(w, http.StatusInternalServerError, "InternalError", err.Error())
+		}
 		return
 	}
 	if old != "" {
@@ -170,35 +195,23 @@ func (p *Platform) putBlob(w http.ResponseWriter, r *http.Request, slug slugReco
 	w.WriteHeader(http.StatusOK)
 }
 
+// mayReplace refuses other bytes for a slug that was released: what runs, and what a rollback
+// goes back to, is what was there when it was released.
+func mayReplace(tx *bolt.Tx, s slugRecord) error {
+	type use struct {
+		Slug string `json:"slug"`
+	}
+	return each(tx, bucketReleases, nil, func(u use) error {
+		if u.Slug == s.ID {
+			return &apiError{status: http.StatusForbidden, message: "The slug was released: its archive cannot be replaced by another one."}
+		}
+		return nil
+	})
+}
+
 // removeFiles drops files that no record names any more. What stays is swept at the next start.
 func (p *Platform) removeFiles(paths []string) {
 	for _, path := range paths {
 		_ = os.Remove(path)
 	}
-}
-
-// sweepBlobs removes blobs that no slug names: uploads that were cut by a kill.
-func (p *Platform) sweepBlobs() error {
-	known := map[string]bool{}
-	err := p.db.View(func(tx *bolt.Tx) error {
-		return each(tx, bucketSlugs, nil, func(s slugRecord) error {
-			known[s.File] = true
-			return nil
-		})
-	})
-	if err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(filepath.Join(p.dir, "blobs"))
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !known[e.Name()] {
-			if err := os.Remove(p.blobPath(e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -211,6 +211,13 @@ func (p *Platform) apiEntry() http.Handler {
 				return
 			}
 			p.serveFaults(w, r)
+		case r.URL.Path == clockPath:
+			w.Header().Set("Request-Id", newID())
+			if err := p.authorize(r); err != nil {
+				writeError(w, err)
+				return
+			}
+			p.handle(p.serveClock).ServeHTTP(w, r)
 		default:
 			recorded.ServeHTTP(w, r)
 		}

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -481,7 +480,7 @@ func (f *fleet) runInstance(ctx context.Context, d *instance, slug slugRecord, e
 
 // boot unpacks and starts.
 func (f *fleet) boot(ctx context.Context, d *instance, slug slugRecord, env map[string]string, out func(string)) (*dyno.Dyno, error) {
-	archive, err := os.Open(f.p.blobPath(slug.File))
+	archive, slug, err := f.p.openBlob(slug)
 	if err != nil {
 		return nil, fmt.Errorf("open slug %s: %w", slug.ID, err)
 	}

@@ -66,6 +66,16 @@ type Options struct {
 	BlobLifetime time.Duration
 	// SlugLimit is the largest slug in bytes, compressed. Default: 1 GB, as on Heroku.
 	SlugLimit int64
+	// KeepReleases and KeepFor are the retention: a release that is not among the last
+	// KeepReleases of its app and is older than KeepFor expires, and its slug goes. Default: 20
+	// and 30 days, as on Heroku. With a KeepFor below zero nothing expires.
+	KeepReleases int
+	KeepFor      time.Duration
+	// SlugLife is how long a slug may stay unreleased. Default: a day; below zero it stays.
+	SlugLife time.Duration
+	// RetainEvery is how often the retention looks by itself. It also does at the start, after a
+	// release, and when the clock is moved. Default: 1 h.
+	RetainEvery time.Duration
 	// RateLimit is the number of calls that an account has in hand; 75 come back in a minute.
 	// Default: 4,500, as on Heroku. Below zero there is no limit.
 	RateLimit int
@@ -119,6 +129,18 @@ func (o *Options) defaults() {
 		// The stricter reading of "1 GB": devcenter.heroku.com/articles/limits.
 		o.SlugLimit = 1_000_000_000
 	}
+	if o.KeepReleases <= 0 {
+		o.KeepReleases = 20
+	}
+	if o.KeepFor == 0 {
+		o.KeepFor = 30 * 24 * time.Hour
+	}
+	if o.SlugLife == 0 {
+		o.SlugLife = 24 * time.Hour
+	}
+	if o.RetainEvery <= 0 {
+		o.RetainEvery = time.Hour
+	}
 	if o.RateLimit == 0 {
 		o.RateLimit = 4500
 	}
@@ -132,6 +154,7 @@ type Platform struct {
 	lock   *flock.Flock
 	db     *bolt.DB
 	meta   metaRecord
+	clock  *clock
 	faults *faults
 	bucket *tokenBucket
 	router http.Handler
@@ -152,6 +175,8 @@ type Platform struct {
 	servers           sync.WaitGroup
 	plainWarning      sync.Once
 	closing, isClosed bool
+
+	retention sync.Mutex // held while it runs
 
 	mu          sync.Mutex
 	fleets      map[string]*fleet
@@ -184,6 +209,8 @@ func (e *HeldError) Holder() string {
 // Start. It fails with *HeldError when another platform has the directory.
 func Open(dir string, o Options) (*Platform, error) {
 	o.defaults()
+	k := &clock{base: o.Clock}
+	o.Clock = k.now
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open platform data directory: %w", err)
@@ -196,7 +223,7 @@ func Open(dir string, o Options) (*Platform, error) {
 		return nil, err
 	}
 	p := &Platform{
-		dir: dir, opts: o, lock: lock, faults: &faults{hook: o.Fault},
+		dir: dir, opts: o, lock: lock, clock: k, faults: &faults{hook: o.Fault},
 		bucket:  newTokenBucket(o.RateLimit, o.Clock),
 		life:    randomHex(4),
 		pageKey: randomHex(20),
@@ -259,7 +286,10 @@ func (p *Platform) load() error {
 	if err := p.prepare(); err != nil {
 		return err
 	}
-	return p.sweepBlobs()
+	if err := p.retain(""); err != nil {
+		return err
+	}
+	return p.sweep()
 }
 
 // loadToken reads the token of the directory, or makes one.
@@ -294,6 +324,7 @@ func (p *Platform) Start(ctx context.Context) error {
 			err = fmt.Errorf("app %s: %w", app.Name, err)
 		}
 	}
+	p.servers.Go(p.keepRetaining)
 	p.api = p.serve(api, p.checkHost(p.apiEntry(), true))
 	p.blobs = p.serve(blobs, p.checkHost(p.faults.wrap(listenerBlob, http.HandlerFunc(p.serveBlob)), false))
 	if err == nil && !p.opts.Private {

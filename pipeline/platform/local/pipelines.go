@@ -215,7 +215,7 @@ func (p *Platform) deletePipeline(c *call) (answer, error) {
 				return err
 			}
 		}
-		if err := dropPromotions(tx, l.ID); err != nil {
+		if err := dropPromotions(tx, func(m promotionRecord) bool { return m.Pipeline == l.ID }); err != nil {
 			return err
 		}
 		return tx.Bucket(bucketPipelines).Delete([]byte(l.ID))

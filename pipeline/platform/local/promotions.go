@@ -263,16 +263,16 @@ func (p *Platform) listPromotionTargets(c *call) (answer, error) {
 	return page(c, list, []string{"id"}, func(t wireTarget, _ string) string { return t.ID })
 }
 
-// dropPromotions forgets the promotions of a pipeline.
-func dropPromotions(tx *bolt.Tx, pipeline string) error {
-	var gone []string
+// dropPromotions forgets promotions.
+func dropPromotions(tx *bolt.Tx, gone func(promotionRecord) bool) error {
+	var drop []string
 	err := each(tx, bucketPromotions, nil, func(m promotionRecord) error {
-		if m.Pipeline == pipeline {
-			gone = append(gone, m.ID)
+		if gone(m) {
+			drop = append(drop, m.ID)
 		}
 		return nil
 	})
-	for _, id := range gone {
+	for _, id := range drop {
 		if err == nil {
 			err = tx.Bucket(bucketPromotions).Delete([]byte(id))
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,6 +20,7 @@ var (
 	bucketApps     = []byte("apps")     // app id -> appRecord
 	bucketNames    = []byte("names")    // app name -> app id
 	bucketSlugs    = []byte("slugs")    // slug id -> slugRecord
+	bucketKeys     = []byte("keys")     // the key of a slug's blob URL -> slug id
 	bucketReleases = []byte("releases") // app id, version (8 bytes) -> releaseRecord
 )
 
@@ -28,6 +30,8 @@ type metaRecord struct {
 	AccountID string    `json:"account_id"`
 	BlobKey   string    `json:"blob_key"` // the HMAC key of blob URLs, hex
 	CreatedAt time.Time `json:"created_at"`
+	// ClockOffset is how far the clock was moved.
+	ClockOffset time.Duration `json:"clock_offset,omitempty"`
 }
 
 type appRecord struct {
@@ -100,8 +104,9 @@ type releaseRecord struct {
 // prepare makes the buckets, and settles what a killed platform left open.
 func (p *Platform) prepare() error {
 	return p.db.Update(func(tx *bolt.Tx) error {
+		indexed := tx.Bucket(bucketKeys) != nil
 		for _, b := range [][]byte{
-			bucketMeta, bucketApps, bucketNames, bucketSlugs, bucketReleases,
+			bucketMeta, bucketApps, bucketNames, bucketSlugs, bucketKeys, bucketReleases,
 			bucketTeams, bucketPipelines, bucketCouplings, bucketPromotions,
 		} {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
@@ -118,6 +123,15 @@ func (p *Platform) prepare() error {
 		}
 		if p.meta.Format != 1 {
 			return fmt.Errorf("platform.db has format %d, which this version does not know", p.meta.Format)
+		}
+		p.clock.offset.Store(int64(p.meta.ClockOffset))
+		if !indexed {
+			// A directory from before there was an index.
+			if err := each(tx, bucketSlugs, nil, func(s slugRecord) error {
+				return tx.Bucket(bucketKeys).Put([]byte(s.Key), []byte(s.ID))
+			}); err != nil {
+				return err
+			}
 		}
 		return p.failInterrupted(tx)
 	})
@@ -164,7 +178,8 @@ func put(tx *bolt.Tx, bucket, key []byte, v any) error {
 	return tx.Bucket(bucket).Put(key, text)
 }
 
-// each visits the values whose key begins with prefix, in the order of their keys.
+// each visits the values whose key begins with prefix, in the order of their keys, until a visit
+// fails; errEnough ends it without a fault.
 func each[T any](tx *bolt.Tx, bucket, prefix []byte, visit func(T) error) error {
 	c := tx.Bucket(bucket).Cursor()
 	for k, text := c.Seek(prefix); k != nil && len(k) >= len(prefix) && string(k[:len(prefix)]) == string(prefix); k, text = c.Next() {
@@ -173,6 +188,9 @@ func each[T any](tx *bolt.Tx, bucket, prefix []byte, visit func(T) error) error 
 			return fmt.Errorf("read %s from platform.db: %w", bucket, err)
 		}
 		if err := visit(v); err != nil {
+			if errors.Is(err, errEnough) {
+				return nil
+			}
 			return err
 		}
 	}

@@ -86,6 +86,11 @@ func (p *Platform) launch(app appRecord, r releaseRecord) {
 	if f == nil {
 		return // the app was deleted meanwhile
 	}
+	if r.Version > p.opts.KeepReleases {
+		if err := p.retain(app.ID); err != nil {
+			f.log.add("heroku", "retention", "Error: "+err.Error()) // the timer tries again
+		}
+	}
 	f.log.add("app", "api", fmt.Sprintf("Release v%d created by user %s", r.Version, email))
 	if r.Status == platform.Pending {
 		f.queuePhase(r)

@@ -2,7 +2,6 @@ package local
 
 import (
 	"regexp"
-	"strings"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -11,6 +10,8 @@ import (
 
 // processType is the pattern of the hyper-schema, which means ASCII.
 var processType = regexp.MustCompile(`^[-\w]{1,128}$`)
+
+var checksumForm = regexp.MustCompile(`^SHA256:[0-9a-fA-F]{64}$`)
 
 func (p *Platform) wireSlug(s slugRecord, method string, c *call) platform.Slug {
 	out := platform.Slug{
@@ -42,7 +43,7 @@ func (p *Platform) createSlug(c *call) (answer, error) {
 			return answer{}, invalid("Process type %q does not match ^[-\\w]{1,128}$.", name)
 		}
 	}
-	if in.Checksum != nil && !strings.HasPrefix(*in.Checksum, "SHA256:") {
+	if in.Checksum != nil && !checksumForm.MatchString(*in.Checksum) {
 		return answer{}, invalid("checksum must be \"SHA256:\" and the digest of the archive in hex.")
 	}
 	var slug slugRecord
@@ -64,6 +65,9 @@ func (p *Platform) createSlug(c *call) (answer, error) {
 			ID: newID(), App: app.ID, Stack: stack, ProcessTypes: *in.ProcessTypes, Checksum: in.Checksum,
 			Commit: in.Commit, CommitDescription: in.CommitDescription, Description: in.BuildpackProvidedDescription,
 			Key: randomHex(20), CreatedAt: now, UpdatedAt: now,
+		}
+		if err := tx.Bucket(bucketKeys).Put([]byte(slug.Key), []byte(slug.ID)); err != nil {
+			return err
 		}
 		return put(tx, bucketSlugs, []byte(slug.ID), slug)
 	})
