@@ -120,6 +120,11 @@ type (
 		BootTimeout time.Duration `default:"60s" placeholder:"TIME" variable:"SLUGFILE_BOOT_TIMEOUT" help:"Give web dynos TIME to listen, for instance 90s. Default: 60s."`
 		AllowRemote bool          `variable:"SLUGFILE_ALLOW_REMOTE" help:"Let --listen name an address that other machines can reach."`
 	}
+	testFlags struct {
+		Fault     []string `sep:"none" split:";" placeholder:"SPEC" variable:"SLUGFILE_PLATFORM_FAULTS" help:"Let something go wrong, for instance 'status=503 rate=3%' or 'lost on=\"POST /apps/*/releases\" times=1'. Repeatable; several in the variable are separated by semicolons."`
+		FaultSeed uint64   `placeholder:"N" variable:"SLUGFILE_PLATFORM_FAULT_SEED" help:"Repeat the chances of an earlier run. Default: a random seed, which is printed."`
+		RateLimit int      `default:"4500" placeholder:"N" variable:"SLUGFILE_PLATFORM_RATE_LIMIT" help:"Let the account have N calls of the API in hand, of which 75 a minute come back; 0 is no limit. Default: 4500."`
+	}
 )
 
 // view returns the view for progress: live lines on a terminal, plain lines elsewhere, both
@@ -250,9 +255,15 @@ func (a *App) resolve(c *kong.Context, _ *kong.Path, flag *kong.Flag) (any, erro
 		}
 	}
 	if flag.IsSlice() {
+		parts := strings.Fields(value)
+		if sep := flag.Tag.Get("split"); sep != "" {
+			parts = strings.Split(value, sep)
+		}
 		var list []any
-		for _, v := range strings.Fields(value) {
-			list = append(list, v)
+		for _, v := range parts {
+			if v = strings.TrimSpace(v); v != "" {
+				list = append(list, v)
+			}
 		}
 		return list, nil
 	}

@@ -179,7 +179,7 @@ func TestFaultNet_expiredUploadAddressesGiveNewSlugs(t *testing.T) {
 		r := newRig(t)
 		r.forget(func(_ *http.Request, got call) *local.Fault {
 			if got.What == putBlob && got.N <= n {
-				return &local.Fault{Status: http.StatusForbidden}
+				return &local.Fault{Expired: true}
 			}
 			return nil
 		})

@@ -10,13 +10,36 @@ import (
 
 type platformCmd struct {
 	serveFlags
+	testFlags
 	progressFlags
+}
+
+// faults reads the rules of what is to go wrong.
+func (c *platformCmd) faults() ([]local.FaultRule, error) {
+	rules := make([]local.FaultRule, len(c.Fault))
+	for i, spec := range c.Fault {
+		var err error
+		if rules[i], err = local.ParseFault(spec); err != nil {
+			return nil, &usageError{msg: "--" + err.Error(), command: "slugfile platform"}
+		}
+	}
+	return rules, nil
 }
 
 // Run serves the embedded platform until it is interrupted.
 func (c *platformCmd) Run(ctx context.Context, app *App) error {
 	if c.BootTimeout <= 0 {
 		return &usageError{msg: fmt.Sprintf("--boot-timeout %v: web dynos need some time to listen; give it as 60s or 2m", c.BootTimeout), command: "slugfile platform"}
+	}
+	faults, err := c.faults()
+	if err != nil {
+		return err
+	}
+	if c.RateLimit < 0 {
+		return &usageError{msg: fmt.Sprintf("--rate-limit %d: give the number of calls, or 0 for no limit", c.RateLimit), command: "slugfile platform"}
+	}
+	if c.RateLimit == 0 {
+		c.RateLimit = -1 // no limit, for which the zero of an option cannot stand
 	}
 	dir, err := app.platformDir(c.Data)
 	if err != nil {
@@ -26,6 +49,7 @@ func (c *platformCmd) Run(ctx context.Context, app *App) error {
 	logs := newForward(v)
 	p, err := openPlatform(dir, local.Options{
 		Listen: c.Listen, AllowNonLoopback: c.AllowRemote, Log: logs.log, BootTimeout: c.BootTimeout,
+		RateLimit: c.RateLimit, Faults: faults, FaultSeed: c.FaultSeed,
 	})
 	if err != nil {
 		return err
@@ -41,6 +65,11 @@ func (c *platformCmd) Run(ctx context.Context, app *App) error {
 	}
 	if err := view.Platform(app.Out, p.Info(), p.StatusURL(), p.Dir(), app.outStyle()); err != nil {
 		return firstError(err, p.Close(context.WithoutCancel(ctx)))
+	}
+	if len(faults) > 0 {
+		if err := view.InjectedFaults(app.Out, p.Faults(), app.outStyle()); err != nil {
+			return firstError(err, p.Close(context.WithoutCancel(ctx)))
+		}
 	}
 	if err := app.flush(); err != nil {
 		return firstError(err, p.Close(context.WithoutCancel(ctx)))

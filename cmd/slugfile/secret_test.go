@@ -150,7 +150,7 @@ cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline | tr '\0' '\n' || true
 			}
 			return nil
 		}},
-		{name: "apply, refused upload", args: []string{"apply", "-y", "--create"}, code: exitFailed, meddle: fail(putBlob, local.Fault{Status: 403})},
+		{name: "apply, refused upload", args: []string{"apply", "-y", "--create"}, code: exitFailed, meddle: fail(putBlob, local.Fault{Expired: true})},
 		{name: "apply, lost blob", args: []string{"apply", "-y", "--create"}, code: exitMismatch, meddle: fail("GET blob", local.Fault{Status: 404})},
 		{name: "apply, refused release", args: []string{"apply", "-y", "--create"}, code: exitFailed, meddle: fail(postReleases, local.Fault{Status: 422})},
 		{name: "apply", args: []string{"apply", "-y", "--create"}},

@@ -82,14 +82,15 @@ func TestExitCode_isThatOfTheSignal(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {web: ./web}\n")
 	for sig, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
-		ask(http.MethodPost, `{"listener":"blob","method":"PUT","delay_ms":60000}`)
+		ask(http.MethodDelete, "")
+		ask(http.MethodPost, `latency=60s on="PUT blob" times=1`)
 		cmd := w.command(dir, "apply", "--local")
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(30 * time.Second); ask(http.MethodGet, "") != "[]"; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(ask(http.MethodGet, ""), `"left":0`); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("the upload never began:\n%s", &errs)
 			}

@@ -754,7 +754,7 @@ func TestBlobs_areWholeOrAbsent(t *testing.T) {
 	createApp(t, p, "example")
 	text, h := call(t, p, "POST", "/apps/example/slugs", `{"process_types":{"web":"x"}}`, 201)
 	slug := into[platform.Slug](t, text, h)
-	p.InjectFault(local.FaultRule{Listener: "blob", Method: "PUT", ResetRequestAfter: new(int64(70_000))})
+	inject(t, p, `reset-request=70000 on="PUT blob" times=1`)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, slug.Blob.URL, bytes.NewReader(make([]byte, 1<<20)))
 	if err != nil {
 		t.Fatal(err)
@@ -781,22 +781,23 @@ func TestFaults_hitTheNextRequestsThatMatch(t *testing.T) {
 	p := open(t, t.TempDir(), local.Options{})
 	createApp(t, p, "example")
 	call(t, p, "POST", "/_fault", `{}`, 401, "Authorization", "")
-	call(t, p, "POST", "/_fault", `[{"method":"GET","path":"/apps/*/releases","status":503,"times":2},{"path":"/account","status":429,"retry_after_s":7}]`, 200)
+	call(t, p, "POST", "/_fault", `[{"on":"GET /apps/*/releases","status":503,"times":2},"status=429 retry-after=7s on=/account times=1"]`, 200)
 	call(t, p, "GET", "/apps/example", nil, 200)
 	call(t, p, "GET", "/apps/example/releases", nil, 503)
-	call(t, p, "GET", "/apps/example/releases/1", nil, 503)
+	call(t, p, "GET", "/apps/example/releases/1", nil, 200)
+	call(t, p, "GET", "/apps/example/releases", nil, 503)
 	call(t, p, "GET", "/apps/example/releases", nil, 200)
 	if _, h := call(t, p, "GET", "/account", nil, 429); h.Get("Retry-After") != "7" {
 		t.Errorf("Retry-After is %q", h.Get("Retry-After"))
 	}
 	call(t, p, "GET", "/account", nil, 200)
-	call(t, p, "POST", "/_fault", `{"pathh":"/apps"}`, 422)
+	call(t, p, "POST", "/_fault", `{"lost":true,"onn":"/apps"}`, 422)
 
 	// Acts, and drops the answer.
 	slug := upload(t, p, "example", map[string]string{"worker": "sleep 1"}, pack(t))
-	lost := func(rule local.FaultRule) {
+	lost := func(rule string) {
 		t.Helper()
-		p.InjectFault(rule)
+		inject(t, p, rule+` on="POST /apps/example/releases" times=1`)
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.URL()+"/apps/example/releases", strings.NewReader(`{"slug":"`+slug.ID+`"}`))
 		if err != nil {
 			t.Fatal(err)
@@ -811,17 +812,17 @@ func TestFaults_hitTheNextRequestsThatMatch(t *testing.T) {
 			t.Errorf("a dropped answer came: %s %s", res.Status, text)
 		}
 	}
-	lost(local.FaultRule{Method: "POST", Path: "/apps/example/releases", DropAnswer: true})
+	lost("lost")
 	if r := getRelease(t, p, "example", "3"); r.Slug == nil || r.Slug.ID != slug.ID {
 		t.Errorf("the lost release is %+v", r)
 	}
-	lost(local.FaultRule{Method: "POST", Path: "/apps/example/releases", DropAnswer: true, LateMS: 200})
+	lost("late=200ms")
 	call(t, p, "GET", "/apps/example/releases/4", nil, 404)
 	eventually(t, "the late release", func() bool {
 		text, _ := call(t, p, "GET", "/apps/example/releases", nil, 200)
 		return strings.Contains(string(text), `"version":4`)
 	})
-	lost(local.FaultRule{Method: "POST", Path: "/apps/example/releases", ResetResponseAfter: new(int64(10))})
+	lost("reset=10")
 	getRelease(t, p, "example", "5")
 }
 

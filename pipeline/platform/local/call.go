@@ -184,7 +184,7 @@ func (i *ident) UnmarshalJSON(text []byte) error {
 // apiEntry is what every request to the API's listener meets: the apps' own host names, then
 // faults, ids, and for all but the signed paths the token and the rate limit.
 func (p *Platform) apiEntry() http.Handler {
-	guarded := p.faults.wrap(listenerAPI, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	guarded := p.faulty(listenerAPI, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Request-Id", newID())
 		if r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/streams/") {
 			p.serveStream(w, r)
@@ -203,7 +203,7 @@ func (p *Platform) apiEntry() http.Handler {
 			p.routeByName(w, r, name)
 		case isPage(r):
 			p.servePage(w, r)
-		case r.URL.Path == "/_fault":
+		case r.URL.Path == faultPath || strings.HasPrefix(r.URL.Path, faultPath+"/"):
 			// Never subject to a fault itself, or it could not be taken away again.
 			w.Header().Set("Request-Id", newID())
 			if err := p.authorize(r); err != nil {

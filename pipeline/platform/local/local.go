@@ -87,7 +87,12 @@ type Options struct {
 	// Private keeps other processes from finding this platform: it will be gone before they
 	// are done with it.
 	Private bool
-	// Fault, when set, is asked about every request to the API and to the blob store.
+	// Faults are rules of what goes wrong, as ParseFault reads them.
+	Faults []FaultRule
+	// FaultSeed makes their chances repeatable. Default: a random one.
+	FaultSeed uint64
+	// Fault, when set, is asked about every request to the API and to the blob store that none of
+	// the Faults has hit.
 	Fault func(*http.Request) *Fault
 }
 
@@ -218,12 +223,16 @@ func Open(dir string, o Options) (*Platform, error) {
 	if err := privateDir(dir); err != nil {
 		return nil, fmt.Errorf("open platform data directory: %w", err)
 	}
+	faults, err := newFaults(o)
+	if err != nil {
+		return nil, fmt.Errorf("open platform: %w", err)
+	}
 	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	p := &Platform{
-		dir: dir, opts: o, lock: lock, clock: k, faults: &faults{hook: o.Fault},
+		dir: dir, opts: o, lock: lock, clock: k, faults: faults,
 		bucket:  newTokenBucket(o.RateLimit, o.Clock),
 		life:    randomHex(4),
 		pageKey: randomHex(20),
@@ -326,7 +335,7 @@ func (p *Platform) Start(ctx context.Context) error {
 	}
 	p.servers.Go(p.keepRetaining)
 	p.api = p.serve(api, p.checkHost(p.apiEntry(), true))
-	p.blobs = p.serve(blobs, p.checkHost(p.faults.wrap(listenerBlob, http.HandlerFunc(p.serveBlob)), false))
+	p.blobs = p.serve(blobs, p.checkHost(p.faulty(listenerBlob, http.HandlerFunc(p.serveBlob)), false))
 	if err == nil && !p.opts.Private {
 		err = p.writeInfo()
 	}
@@ -539,7 +548,8 @@ func Discover(dir string) (Info, bool) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, doc.API+"/account/rate-limits", nil)
+	// The one call that neither a fault nor a rate limit keeps from being answered.
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, doc.API+faultPath, nil)
 	if err != nil {
 		return Info{}, false
 	}
@@ -551,7 +561,7 @@ func Discover(dir string) (Info, bool) {
 		return Info{}, false
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK || res.Header.Get("RateLimit-Remaining") == "" {
+	if res.StatusCode != http.StatusOK || res.Header.Get("Request-Id") == "" {
 		return Info{}, false
 	}
 	return Info{API: doc.API, Blob: doc.Blob, Token: transport.Secret(doc.Token), PID: doc.PID}, true

@@ -117,6 +117,16 @@ func Exposed(w io.Writer, listen string, s Style) error {
 	return err
 }
 
+// InjectedFaults says what is to go wrong on the embedded platform, and how to have it again.
+func InjectedFaults(w io.Writer, f local.FaultState, s Style) error {
+	text := fmt.Sprintf("Injected faults (--fault-seed %d repeats their chances):\n\n", f.Seed)
+	for _, r := range f.Rules {
+		text += fmt.Sprintf("    %s %s\n", s.dim(fmt.Sprintf("%d", r.ID)), Clean(r.Spec))
+	}
+	_, err := io.WriteString(w, text+"\n")
+	return err
+}
+
 // shellQuote makes one word of a POSIX shell.
 func shellQuote(v string) string {
 	v = Clean(v)
