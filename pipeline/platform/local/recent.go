@@ -82,12 +82,15 @@ func seenPath(path string) string {
 	return strings.Clone(path) // the rest of the request is not kept alive
 }
 
+// seenMethod is a method as it is shown; a client chooses it too.
+func seenMethod(method string) string { return strings.Clone(method[:min(len(method), 16)]) }
+
 // record notes every call of the API for the status page.
 func (p *Platform) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n := &noteWriter{ResponseWriter: w}
 		start := time.Now()
-		s := seen{at: p.opts.Clock(), method: r.Method, path: seenPath(r.URL.Path)}
+		s := seen{at: p.opts.Clock(), method: seenMethod(r.Method), path: seenPath(r.URL.Path)}
 		// Before the call, which may remove the app or change its name.
 		s.app, s.name = p.appOfPath(r.URL.Path)
 		// Deferred, because a fault that cuts the connection panics.
@@ -128,7 +131,7 @@ func (p *Platform) appOfPath(path string) (id, name string) {
 func (f *fleet) visited(r *http.Request, start time.Time, status int, dyno, code, id string) {
 	took := time.Since(start)
 	s := seen{
-		at: f.p.opts.Clock().Add(-took), app: f.app, name: f.log.app, method: r.Method, path: seenPath(r.URL.Path), status: status,
+		at: f.p.opts.Clock().Add(-took), app: f.app, name: f.log.app, method: seenMethod(r.Method), path: seenPath(r.URL.Path), status: status,
 		took: took, dyno: dyno, code: code, id: id,
 	}
 	f.visits.add(s)

@@ -142,9 +142,9 @@ func (p *Platform) signIn(key string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pageKeyUsed.IsZero() {
-		p.pageKeyUsed = time.Now()
+		p.pageKeyUsed = p.opts.Clock()
 	}
-	return time.Since(p.pageKeyUsed) < linkGrace
+	return p.opts.Clock().Sub(p.pageKeyUsed) < linkGrace
 }
 
 // mayRead accepts the token, and the cookie of a browser that signed in.

@@ -25,7 +25,11 @@ func (v *View) Text() string {
 	} else {
 		v.textApps(&b)
 	}
-	v.textRequests(&b, "Requests to apps", "Dyno", v.Visits, func(r Request) string { return r.Dyno })
+	title := "Requests to apps"
+	if v.Detail != nil {
+		title = "Requests to the app"
+	}
+	v.textRequests(&b, title, "Dyno", v.Visits, func(r Request) string { return r.Dyno })
 	v.textRequests(&b, "Calls of the API", "Id", v.Calls, Request.ShortID)
 	return b.String()
 }
@@ -45,7 +49,7 @@ func (v *View) textApps(b *strings.Builder) {
 }
 
 func (v *View) textDetail(b *strings.Builder, d *Detail) {
-	fmt.Fprintf(b, "%s  %s\n\n", d.Name, d.URL)
+	b.WriteString(cut(d.Name+"  "+d.URL, textColumns) + "\n\n")
 	maintenance := "off"
 	if d.Maintenance {
 		maintenance = "on"
@@ -111,7 +115,7 @@ func (v *View) textRequests(b *strings.Builder, title, fourth string, list []Req
 	t.write(b, title)
 }
 
-// table aligns cells. One column may be cut so that lines fit; -1 means that none may.
+// table aligns cells. One column is cut before the others so that lines fit; -1 names none.
 type table struct {
 	flexible int
 	// own gives the first cell a line of its own in rows that would be too wide otherwise.
@@ -136,29 +140,15 @@ func (t *table) write(b *strings.Builder, title string) {
 			widths[i] = max(widths[i], columns(cell))
 		}
 	}
-	room := textColumns
-	for i, w := range widths {
-		if i != t.flexible && (i > 0 || !t.own) {
-			room -= w
-		}
-		room -= 2
-	}
-	switch {
-	case t.own:
-		widths[0] = min(widths[0], max(room, columns(t.head[0])))
-	case t.flexible >= 0:
-		widths[t.flexible] = min(widths[t.flexible], max(room, 8))
-	}
+	t.fit(widths)
 	for _, row := range append([][]string{t.head}, t.rows...) {
 		line := ""
 		for i, cell := range row {
-			if i == t.flexible {
-				cell = cut(cell, widths[i])
-			}
 			if i == 0 && t.own && columns(cell) > widths[0] {
-				b.WriteString("  " + cell + "\n")
+				b.WriteString("  " + cut(cell, textColumns-2) + "\n")
 				cell = ""
 			}
+			cell = cut(cell, widths[i])
 			blanks := strings.Repeat(" ", max(0, widths[i]-columns(cell)))
 			if slices.Contains(t.right, i) {
 				line += "  " + blanks + cell
@@ -167,6 +157,25 @@ func (t *table) write(b *strings.Builder, title string) {
 			}
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}
+
+// fit narrows columns until a line fits: the first where it can have a line of its own, else the
+// flexible one while something is left of it, then the widest.
+func (t *table) fit(widths []int) {
+	total := 2 * len(widths)
+	for _, w := range widths {
+		total += w
+	}
+	for ; total > textColumns; total-- {
+		i := slices.Index(widths, slices.Max(widths))
+		switch {
+		case t.own && widths[0] > columns(t.head[0]):
+			i = 0
+		case t.flexible >= 0 && widths[t.flexible] > 16:
+			i = t.flexible
+		}
+		widths[i]--
 	}
 }
 
