@@ -150,10 +150,14 @@ type SlugRef struct {
 	ID string `json:"id"`
 }
 
-// ReleaseCreate asks for a release of a slug.
+// ReleaseCreate asks for a release of a slug, or for a rollback: exactly one of Slug and Release
+// is set.
 type ReleaseCreate struct {
-	Slug        string `json:"slug"`
+	Slug        string `json:"slug,omitempty"`
 	Description string `json:"description,omitempty"`
+	// Release is the id of an earlier release, whose slug and config vars come back. The platform
+	// describes a rollback by itself.
+	Release string `json:"release,omitempty"`
 }
 
 // Formation is how many dynos of which size run one process type.
@@ -188,6 +192,42 @@ type Dyno struct {
 type ReleaseRef struct {
 	ID      string `json:"id"`
 	Version int    `json:"version"`
+}
+
+// LogSessionCreate asks for an app's log.
+type LogSessionCreate struct {
+	// Lines is how many of the last lines come first.
+	Lines int `json:"lines"`
+	// Tail keeps the stream open for the lines to come.
+	Tail bool `json:"tail"`
+	// Dyno is a name such as web.1, or a process type. Source is app or heroku. Empty is all.
+	Dyno   string `json:"dyno,omitempty"`
+	Source string `json:"source,omitempty"`
+}
+
+// LogSession is where a log can be read for some minutes. The address is a credential.
+type LogSession struct {
+	LogplexURL string `json:"logplex_url"`
+}
+
+// LogEvent is one line of a log, in the form "<time> source[dyno]: text". ID is empty where the
+// platform gives none.
+type LogEvent struct{ ID, Line string }
+
+// Logs is what else a platform can do for those who read logs.
+type Logs interface {
+	CreateLogSession(ctx context.Context, app string, in LogSessionCreate) (LogSession, error)
+	// ReadLog hands the lines of a session to each, until the stream ends, each fails, or ctx
+	// ends. With after, the id of an event, it begins behind that one where the platform can. It
+	// fails with ErrNotFound when the session is over.
+	ReadLog(ctx context.Context, s LogSession, after string, each func(LogEvent) error) error
+}
+
+// Configs is what else a platform can tell of the config vars of its releases.
+type Configs interface {
+	// ReleaseConfigNames are the names of the config vars of a release, sorted. It fails like
+	// ConfigNames.
+	ReleaseConfigNames(ctx context.Context, app, release string) ([]string, error)
 }
 
 // BlobInfo is what the blob store says of an uploaded blob. Size is in bytes, -1 when the

@@ -26,6 +26,7 @@ type wireOrder struct {
 	Dir, App, Tmp       []byte
 	Mounts              []wireMount
 	ReadOnlyRoot, Plain bool
+	Terminal            bool
 }
 
 type wireMount struct {
@@ -36,7 +37,7 @@ type wireMount struct {
 func toWire(o order) wireOrder {
 	w := wireOrder{
 		Dir: []byte(o.Dir), App: []byte(o.App), Tmp: []byte(o.Tmp),
-		ReadOnlyRoot: o.ReadOnlyRoot, Plain: o.Plain,
+		ReadOnlyRoot: o.ReadOnlyRoot, Plain: o.Plain, Terminal: o.Terminal,
 	}
 	for _, s := range o.Argv {
 		w.Argv = append(w.Argv, []byte(s))
@@ -53,7 +54,7 @@ func toWire(o order) wireOrder {
 func (w wireOrder) order() order {
 	o := order{
 		Dir: string(w.Dir), App: string(w.App), Tmp: string(w.Tmp),
-		ReadOnlyRoot: w.ReadOnlyRoot, Plain: w.Plain,
+		ReadOnlyRoot: w.ReadOnlyRoot, Plain: w.Plain, Terminal: w.Terminal,
 	}
 	for _, s := range w.Argv {
 		o.Argv = append(o.Argv, string(s))
@@ -173,7 +174,7 @@ func begin(in *bufio.Reader) (pid int, o order, err error) {
 		Dir:   o.Dir,
 		Env:   o.Env,
 		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: o.Terminal}, // the terminal is descriptor 0
 	})
 	if err != nil {
 		return 0, o, fmt.Errorf("run %s: %w", o.Argv[0], err)

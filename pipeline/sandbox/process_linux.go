@@ -33,6 +33,7 @@ type order struct {
 	Mounts       []Mount
 	ReadOnlyRoot bool
 	Plain        bool
+	Terminal     bool
 }
 
 // Process is a sandbox that was started. Its methods may be called from several goroutines.
@@ -96,7 +97,7 @@ func prepare(s Spec) (o order, made []string, err error) {
 	} else if !fi.IsDir() || s.App == "/" {
 		return o, nil, fmt.Errorf("app directory %q: not a directory that can be shown at /app", s.App)
 	}
-	o = order{Argv: s.Argv, Env: s.Env, Dir: s.Dir, App: s.App, ReadOnlyRoot: s.ReadOnlyRoot, Plain: s.Plain}
+	o = order{Argv: s.Argv, Env: s.Env, Dir: s.Dir, App: s.App, ReadOnlyRoot: s.ReadOnlyRoot, Plain: s.Plain, Terminal: s.Terminal}
 	if s.Plain {
 		if len(s.Mounts) > 0 {
 			return o, nil, errors.New("nothing can be mounted without namespaces")

@@ -58,6 +58,9 @@ type Spec struct {
 	// UID is the user and group that the process sees itself as; it has the rights of whoever
 	// started it, without capabilities. 0 means DefaultUID.
 	UID int
+	// Terminal says that standard input is a terminal that is nobody's yet: it becomes the
+	// command's own, so that keys send signals to what runs there.
+	Terminal bool
 	// Plain runs without namespaces: in App itself, as this user, with the machine's own /tmp.
 	// /app in Dir then means App, and Mounts must be empty.
 	Plain bool

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -59,6 +60,14 @@ type Spec struct {
 	Config map[string]string
 	// Out gets each line of both outputs, without its end. It is called from two goroutines.
 	Out func(line string)
+	// Stdin is standard input; with nil there is none. One that is no *os.File and never ends
+	// keeps a goroutine waiting.
+	Stdin io.Reader
+	// Stdout and Stderr, when they are set, get the outputs byte for byte, and Out gets nothing of
+	// them. A file is handed to the process itself.
+	Stdout, Stderr io.Writer
+	// Terminal says that Stdin is a terminal that is nobody's yet; it becomes that of the process.
+	Terminal bool
 	// UID is the unprivileged user that the processes see themselves as; 0 picks one.
 	UID int
 	// Plain runs the processes without namespaces, in the unpacked directory itself.
@@ -146,6 +155,13 @@ func Boot(ctx context.Context, s Spec) (*Dyno, error) {
 		out = func(string) {}
 	}
 	stdout, stderr := &lineWriter{emit: out}, &lineWriter{emit: out}
+	toOut, toErr := io.Writer(stdout), io.Writer(stderr)
+	if s.Stdout != nil {
+		toOut = s.Stdout
+	}
+	if s.Stderr != nil {
+		toErr = s.Stderr
+	}
 	process, err := sandbox.Start(ctx, sandbox.Spec{
 		Argv:         []string{shell, "--noprofile", "--norc", "-c", script, "bash", home, s.Command},
 		Env:          environment(s, home),
@@ -154,8 +170,9 @@ func Boot(ctx context.Context, s Spec) (*Dyno, error) {
 		Mounts:       mounts,
 		ReadOnlyRoot: true,
 		UID:          uid,
+		Terminal:     s.Terminal,
 		Plain:        plain,
-	}, nil, stdout, stderr)
+	}, s.Stdin, toOut, toErr)
 	if err != nil {
 		remove()
 		return nil, fmt.Errorf("boot dyno %s: %w", s.Name, err)

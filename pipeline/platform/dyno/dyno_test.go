@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slugfile/slugfile/pipeline/platform/dyno"
@@ -369,6 +370,70 @@ func TestBoot_refusesASlugOverItsLimits(t *testing.T) {
 		}
 		if entries, err := os.ReadDir(scratch); err != nil || len(entries) != 0 {
 			t.Errorf("left %v, %v", entries, err)
+		}
+	}
+}
+
+// What a command writes may be anything, such as an archive.
+func TestBoot_handsStreamsThroughByteForByte(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("dynos run on Linux only")
+	}
+	for _, plain := range []bool{false, true} {
+		in := []byte("a\x00\r\nb\xff without an end")
+		var stdout, stderr bytes.Buffer
+		d, err := dyno.Boot(t.Context(), dyno.Spec{
+			Slug: slug(t, nil), Scratch: t.TempDir(), Name: "run.1", Command: "cat; printf 'x\\0' >&2; exit 7", Plain: plain,
+			Stdin: bytes.NewReader(in), Stdout: &stdout, Stderr: &stderr, Out: func(line string) { t.Errorf("a line too: %q", line) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, err := d.Exit()
+		if code != 7 || err != nil || !bytes.Equal(stdout.Bytes(), in) || stderr.String() != "x\x00" {
+			t.Errorf("plain %v: code %d, %v, output %q, errors %q", plain, code, err, stdout.Bytes(), stderr.String())
+		}
+	}
+}
+
+// A shell with job control needs a terminal of its own, on which Ctrl-C reaches what it runs.
+func TestBoot_givesATerminalToTheProcess(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("dynos run on Linux only")
+	}
+	for _, plain := range []bool{false, true} {
+		master, slave, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := dyno.Boot(t.Context(), dyno.Spec{
+			Slug: slug(t, nil), Scratch: t.TempDir(), Name: "run.1", Plain: plain,
+			Command: "trap 'echo caught; exit 3' INT; test -t 1 && : </dev/tty && echo ready; while :; do sleep 0.05; done",
+			Stdin:   slave, Stdout: slave, Stderr: slave, Terminal: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = slave.Close() // the process has its own
+		var screen []byte
+		for b, pressed := make([]byte, 100), false; ; {
+			n, err := master.Read(b)
+			screen = append(screen, b[:n]...)
+			if !pressed && bytes.Contains(screen, []byte("ready")) {
+				pressed = true
+				if _, err := master.Write([]byte{3}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err != nil {
+				break // Linux answers EIO when the other side is closed
+			}
+		}
+		_ = master.Close()
+		if code, err := d.Exit(); code != 3 || err != nil || !bytes.Contains(screen, []byte("caught")) {
+			t.Errorf("plain %v: code %d, %v, screen %q", plain, code, err, screen)
 		}
 	}
 }

@@ -61,7 +61,11 @@ type Client struct {
 	o         Options
 }
 
-var _ platform.Platform = (*Client)(nil)
+var (
+	_ platform.Platform = (*Client)(nil)
+	_ platform.Logs     = (*Client)(nil)
+	_ platform.Configs  = (*Client)(nil)
+)
 
 // New returns a client. A base URL that must not be used makes every call fail with the reason.
 func New(o Options) *Client {
@@ -297,8 +301,25 @@ func (c *Client) ConfigNames(ctx context.Context, app string) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
+	return c.names(ctx, "list config vars of app "+app, "/apps/"+a+"/config-vars")
+}
+
+// ReleaseConfigNames lists the names of the config vars of a release.
+func (c *Client) ReleaseConfigNames(ctx context.Context, app, release string) ([]string, error) {
+	a, err := segment("app", app)
+	if err != nil {
+		return nil, err
+	}
+	r, err := segment("release", release)
+	if err != nil {
+		return nil, err
+	}
+	return c.names(ctx, "list config vars of release "+release+" of app "+app, "/apps/"+a+"/releases/"+r+"/config-vars")
+}
+
+func (c *Client) names(ctx context.Context, op, path string) ([]string, error) {
 	vars := map[string]dropped{}
-	if _, err := c.do(ctx, call{op: "list config vars of app " + app, method: "GET", path: "/apps/" + a + "/config-vars", again: always, out: &vars}); err != nil {
+	if _, err := c.do(ctx, call{op: op, method: "GET", path: path, again: always, out: &vars}); err != nil {
 		return nil, err
 	}
 	return slices.Sorted(maps.Keys(vars)), nil
@@ -311,7 +332,7 @@ type dropped struct{}
 // UnmarshalJSON keeps nothing.
 func (dropped) UnmarshalJSON([]byte) error { return nil }
 
-// CreateRelease releases a slug. It is sent again only while no request can have arrived, or
+// CreateRelease releases a slug, or rolls back. It is sent again only while no request can have arrived, or
 // after an answer that refuses it for the moment (429). Any doubt is platform.ErrAmbiguous.
 func (c *Client) CreateRelease(ctx context.Context, app string, in platform.ReleaseCreate) (platform.Release, error) {
 	var out platform.Release
@@ -327,13 +348,20 @@ func (c *Client) CreateRelease(ctx context.Context, app string, in platform.Rele
 // learnStream: the address of an output stream is secret as a whole, since it is asked for
 // without credentials.
 func (c *Client) learnStream(r platform.Release) {
-	if r.OutputStreamURL == nil || c.o.Learn == nil {
+	if r.OutputStreamURL != nil {
+		c.learnAddress(*r.OutputStreamURL)
+	}
+}
+
+// learnAddress is for addresses that are secret as a whole.
+func (c *Client) learnAddress(raw string) {
+	if c.o.Learn == nil {
 		return
 	}
-	if u, err := url.Parse(*r.OutputStreamURL); err == nil && len(u.RequestURI()) >= 16 {
+	if u, err := url.Parse(raw); err == nil && len(u.RequestURI()) >= 16 {
 		c.o.Learn(u.RequestURI())
 	}
-	c.learn(*r.OutputStreamURL)
+	c.learn(raw)
 }
 
 // hostOnly is the part of a secret address that may be shown.

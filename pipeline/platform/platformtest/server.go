@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -76,6 +77,9 @@ type app struct {
 	releases []*platform.Release // by version, from 1
 	phases   map[string]*phaseRun
 	config   map[string]string
+	configs  map[string]map[string]string // by the ids of releases
+	log      []string
+	sessions map[string]platform.LogSessionCreate
 }
 
 type blobs struct {
@@ -161,7 +165,7 @@ func (s *Server) Configure(name string, vars map[string]string) {
 	s.find(name).config = vars
 }
 
-var kinds = regexp.MustCompile(`^/apps/[^/]+/(slugs|releases|available-stacks|config-vars)`)
+var kinds = regexp.MustCompile(`^/apps/[^/]+/(slugs|releases|available-stacks|config-vars|log-sessions)`)
 
 func op(r *http.Request) string {
 	kind := "app"
@@ -172,6 +176,8 @@ func op(r *http.Request) string {
 		kind = "blob"
 	case strings.HasPrefix(r.URL.Path, "/output/"):
 		kind = "output"
+	case strings.HasPrefix(r.URL.Path, "/log/"):
+		kind = "log"
 	case r.URL.Path == "/stacks":
 		kind = "stacks"
 	}
@@ -252,6 +258,10 @@ func (s *Server) api(w http.ResponseWriter, r *http.Request) {
 			s.output(w, r)
 			return
 		}
+		if strings.HasPrefix(r.URL.Path, "/log/") {
+			s.readLog(w, r)
+			return
+		}
 		if r.Header.Get("Authorization") != "Bearer "+s.Token {
 			refuse(w, 401, "unauthorized", "Invalid credentials provided.")
 			return
@@ -301,6 +311,23 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 		answer(w, 200, out)
 	case key == "GET releases" && len(parts) == 3:
 		s.listReleases(w, r, a)
+	case key == "GET releases" && len(parts) == 5 && parts[4] == "config-vars":
+		for _, rel := range a.releases {
+			if rel.ID == parts[3] || strconv.Itoa(rel.Version) == parts[3] {
+				answer(w, 200, a.configs[rel.ID])
+				return
+			}
+		}
+		refuse(w, 404, "not_found", "Couldn't find that release.")
+	case key == "POST log-sessions":
+		var in platform.LogSessionCreate
+		if json.NewDecoder(r.Body).Decode(&in) != nil {
+			refuse(w, 400, "bad_request", "Unable to parse the JSON request.")
+			return
+		}
+		id := uuid()
+		a.sessions[id] = in
+		answer(w, 201, platform.LogSession{LogplexURL: s.URL + "/log/" + id})
 	case key == "GET releases":
 		for _, rel := range a.releases {
 			if rel.ID == parts[3] || strconv.Itoa(rel.Version) == parts[3] {
@@ -344,7 +371,7 @@ func (s *Server) createApp(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 422, "invalid_params", "Name "+in.Name+" is already taken")
 		return
 	}
-	a := &app{slugs: map[string]*platform.Slug{}, phases: map[string]*phaseRun{}, config: map[string]string{}}
+	a := &app{slugs: map[string]*platform.Slug{}, phases: map[string]*phaseRun{}, config: map[string]string{}, configs: map[string]map[string]string{}, sessions: map[string]platform.LogSessionCreate{}}
 	a.App = platform.App{ID: uuid(), Name: in.Name, Stack: platform.Ref{Name: in.Stack}, Generation: platform.Ref{Name: "cedar"}, WebURL: new("http://127.0.0.1:1/")}
 	a.release("", "Initial release", "you@example.com")
 	a.promote(a.release("", "Enable Logplex", "you@example.com"))
@@ -436,7 +463,14 @@ func etag(b []byte) string { return fmt.Sprintf(`"%x"`, md5.Sum(b)) }
 
 func (s *Server) createRelease(w http.ResponseWriter, r *http.Request, a *app) {
 	var in platform.ReleaseCreate
-	if json.NewDecoder(r.Body).Decode(&in) != nil || a.slugs[in.Slug] == nil {
+	bad := json.NewDecoder(r.Body).Decode(&in) != nil
+	for _, old := range a.releases {
+		if !bad && old.ID == in.Release && old.Slug != nil && in.Slug == "" {
+			in.Slug, in.Description = old.Slug.ID, "Rollback to v"+strconv.Itoa(old.Version)
+			a.config = maps.Clone(a.configs[old.ID])
+		}
+	}
+	if bad || a.slugs[in.Slug] == nil {
 		refuse(w, 422, "invalid_params", "Couldn't find that slug.")
 		return
 	}
@@ -471,7 +505,50 @@ func (a *app) release(slug, description, user string) *platform.Release {
 		r.Slug = &platform.SlugRef{ID: slug}
 	}
 	a.releases = append(a.releases, r)
+	a.configs[r.ID] = maps.Clone(a.config)
+	a.note("app[api]: Release v" + strconv.Itoa(r.Version) + " created by user " + user)
 	return r
+}
+
+// Log adds a line to the log of an app, as the platform or one of its dynos would.
+func (s *Server) Log(name, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.find(name).note(text)
+}
+
+func (a *app) note(text string) {
+	at := time.Now().UTC().Format("2006-01-02T15:04:05.000000+00:00")
+	a.log = append(a.log, at+" "+text)
+}
+
+// ForgetSessions ends every log session, as the platform does after some minutes.
+func (s *Server) ForgetSessions() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.apps {
+		clear(a.sessions)
+	}
+}
+
+// readLog sends the lines that are there, and ends: whoever follows a log has to come again.
+func (s *Server) readLog(w http.ResponseWriter, r *http.Request) {
+	for _, a := range s.apps {
+		in, found := a.sessions[strings.TrimPrefix(r.URL.Path, "/log/")]
+		if !found {
+			continue
+		}
+		from := max(0, len(a.log)-in.Lines)
+		if n, err := strconv.Atoi(r.Header.Get("Last-Event-ID")); err == nil {
+			from = n
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i, line := range a.log[min(from, len(a.log)):] {
+			_, _ = fmt.Fprintf(w, "id: %d\ndata: %s\n\n", from+i+1, line)
+		}
+		return
+	}
+	http.NotFound(w, r)
 }
 
 func (a *app) promote(r *platform.Release) {

@@ -57,6 +57,8 @@ func Run(t *testing.T, open func(t *testing.T) World) {
 		{"marksOneReleaseCurrent", current},
 		{"findsAReleaseByIDAndVersion", byVersion},
 		{"listsAllReleasesNewestFirst", manyReleases},
+		{"rollsBackToAnEarlierRelease", rollback},
+		{"tellsTheLog", logs},
 		{"runsTheReleasePhase", phase},
 		{"keepsTheOldReleaseWhenThePhaseFails", failingPhase},
 	} {
@@ -411,6 +413,85 @@ func manyReleases(t *testing.T, s *suite) {
 		if !slices.Equal(got, want) {
 			t.Errorf("Releases(limit %d) = %v, want %v", limit, got, want)
 		}
+	}
+}
+
+func rollback(t *testing.T, s *suite) {
+	app := s.app(t)
+	first := s.upload(t, app, procs, "1")
+	v3 := s.settled(t, app, s.release(t, app, first, "one"))
+	s.Configure(t, app.ID, map[string]string{"LATER": "canary"})
+	v := s.settled(t, app, s.release(t, app, s.upload(t, app, procs, "2"), "two"))
+	back, err := s.Platform.CreateRelease(t.Context(), app.ID, platform.ReleaseCreate{Release: v3.ID})
+	if err != nil {
+		t.Fatalf("CreateRelease of a rollback: %v", err)
+	}
+	back = s.settled(t, app, back)
+	if back.Version != v.Version+1 || back.Slug == nil || back.Slug.ID != first.ID || back.Status != platform.Succeeded || back.Description != "Rollback to v3" {
+		t.Errorf("the rollback is %+v", back)
+	}
+	if got := s.live(t, app); !slices.Equal(got, []int{back.Version}) {
+		t.Errorf("current is %v, want v%d alone", got, back.Version)
+	}
+	const absent = "01234567-89ab-4cde-8f01-23456789abcd"
+	if _, err := s.Platform.CreateRelease(t.Context(), app.ID, platform.ReleaseCreate{Release: absent}); err == nil || errors.Is(err, platform.ErrAmbiguous) {
+		t.Errorf("rollback to an absent release: %v; want a refusal", err)
+	}
+	configs, ok := s.Platform.(platform.Configs)
+	if !ok {
+		t.Fatalf("%T tells nothing of the config vars of releases", s.Platform)
+	}
+	for release, want := range map[string][]string{v3.ID: nil, v.ID: {"LATER"}, strconv.Itoa(back.Version): nil} {
+		if names, err := configs.ReleaseConfigNames(t.Context(), app.ID, release); err != nil || !slices.Equal(names, want) {
+			t.Errorf("ReleaseConfigNames(%s) = %q, %v; want %q", release, names, err, want)
+		}
+	}
+	if _, err := configs.ReleaseConfigNames(t.Context(), app.ID, "99"); !errors.Is(err, platform.ErrNotFound) {
+		t.Errorf("ReleaseConfigNames of an absent release: %v; want ErrNotFound", err)
+	}
+}
+
+func logs(t *testing.T, s *suite) {
+	reader, ok := s.Platform.(platform.Logs)
+	if !ok {
+		t.Fatalf("%T reads no logs", s.Platform)
+	}
+	if _, err := reader.CreateLogSession(t.Context(), "no-such-app", platform.LogSessionCreate{Lines: 1}); !errors.Is(err, platform.ErrNotFound) {
+		t.Errorf("CreateLogSession of no app: %v; want ErrNotFound", err)
+	}
+	app := s.app(t)
+	slug := s.upload(t, app, procs, "1")
+	s.settled(t, app, s.release(t, app, slug, "one"))
+	read := func(lines int, after string) (list []platform.LogEvent) {
+		session, err := reader.CreateLogSession(t.Context(), app.ID, platform.LogSessionCreate{Lines: lines})
+		if err == nil {
+			err = reader.ReadLog(t.Context(), session, after, func(e platform.LogEvent) error {
+				list = append(list, e)
+				return nil
+			})
+		}
+		if err != nil {
+			t.Fatalf("read the log: %v", err)
+		}
+		return list
+	}
+	has := func(list []platform.LogEvent, text string) bool {
+		return slices.ContainsFunc(list, func(e platform.LogEvent) bool { return strings.Contains(e.Line, text) })
+	}
+	all := read(100, "")
+	if !has(all, " app[api]: Release v3 created by user ") {
+		t.Fatalf("the log does not tell of the release: %q", all)
+	}
+	last := all[len(all)-1]
+	if few := read(1, ""); len(few) != 1 {
+		t.Errorf("the last line of the log is %q", few)
+	}
+	s.settled(t, app, s.release(t, app, slug, "two"))
+	if last.ID == "" {
+		return
+	}
+	if later := read(100, last.ID); has(later, "Release v3") || !has(later, "Release v4") {
+		t.Errorf("behind event %s stand %q", last.ID, later)
 	}
 }
 
