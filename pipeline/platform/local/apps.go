@@ -168,7 +168,7 @@ func pageApps[T any](c *call, list []T, app func(T) platform.App) (answer, error
 		case "id":
 			return a.ID
 		case "updated_at":
-			return a.UpdatedAt.Format(time.RFC3339)
+			return tied(a.UpdatedAt.Format(time.RFC3339), a.ID)
 		default:
 			return a.Name
 		}

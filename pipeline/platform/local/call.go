@@ -89,11 +89,11 @@ func writeJSON(w http.ResponseWriter, r *http.Request, a answer) {
 		return
 	}
 	text = append(text, '\n')
-	if r.Method == http.MethodGet {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		sum := sha256.Sum256(text)
 		tag := `"` + hex.EncodeToString(sum[:16]) + `"`
 		w.Header().Set("ETag", tag)
-		if r.Header.Get("If-None-Match") == tag && a.status == http.StatusOK {
+		if a.status/100 == 2 && unchanged(r.Header, tag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
@@ -159,6 +159,9 @@ func (c *call) object() (map[string]json.RawMessage, error) {
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, nil
+	}
+	if err := checkContentType(c.Header); err != nil {
+		return nil, err
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(text, &fields); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -94,6 +95,8 @@ func (p *Platform) runDyno(c *call) (answer, error) {
 		return answer{}, invalid("command is required.")
 	case in.Attach:
 		return answer{}, invalid("The embedded platform runs detached dynos only: use run:detached.")
+	case in.TimeToLive != nil && (*in.TimeToLive < 1 || *in.TimeToLive > 86_400):
+		return answer{}, invalid("time_to_live must be between 1 and 86400 seconds, got %d.", *in.TimeToLive)
 	case in.Type != "" && !processType.MatchString(in.Type):
 		return answer{}, invalid("Type %q does not match ^[-\\w]{1,128}$.", in.Type)
 	}
@@ -121,10 +124,27 @@ func (p *Platform) runDyno(c *call) (answer, error) {
 		return answer{}, err
 	}
 	d := f.startOneOff(cmp.Or(in.Type, "run"), in.Command, size, r, slug, in.Env)
+	if in.TimeToLive != nil {
+		go f.expireDyno(d, time.Duration(*in.TimeToLive)*time.Second)
+	}
 	f.mu.Lock()
 	out := wireDyno(app, d)
 	f.mu.Unlock()
 	return answer{http.StatusCreated, out}, nil
+}
+
+// expireDyno stops a one-off dyno when its time to live is over.
+func (f *fleet) expireDyno(d *instance, life time.Duration) {
+	timer := time.NewTimer(life)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		f.mu.Lock()
+		f.stop(d)
+		f.mu.Unlock()
+	case <-d.finished:
+	case <-f.ctx.Done():
+	}
 }
 
 // restartDynos restarts all dynos, those of a type, or one.
@@ -139,13 +159,15 @@ func (p *Platform) stopDynos(c *call) (answer, error) {
 }
 
 func (p *Platform) endDynos(c *call, end func(*fleet, *instance)) (answer, error) {
-	_, f, err := p.fleetOf(c.PathValue("app"))
+	app, f, err := p.fleetOf(c.PathValue("app"))
 	if err != nil {
 		return answer{}, err
 	}
 	name, kind := c.PathValue("dyno"), c.PathValue("type")
 	f.mu.Lock()
-	found := name == "" && kind == ""
+	// A type that is scaled to 0 is there, and has nothing to end.
+	_, isType := app.Formation[kind]
+	found := name == "" && kind == "" || isType
 	for _, d := range f.dynos {
 		switch {
 		case d.obsolete:

@@ -2,6 +2,7 @@ package local
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -81,23 +82,37 @@ func (p *Platform) routes() http.Handler {
 		"GET /pipeline-promotions/{promotion}":                   p.promotionInfo,
 		"GET /pipeline-promotions/{promotion}/promotion-targets": p.listPromotionTargets,
 
-		"POST /apps/{app}/log-sessions":   p.createLogSession,
-		"GET /apps/{app}/addons":          p.emptyList,
-		"GET /apps/{app}/collaborators":   p.emptyList,
-		"GET /account":                    p.account,
-		"GET /users/{user}":               p.account,
-		"GET /account/rate-limits":        p.rateLimits,
-		"GET /account/features":           p.nothing,
-		"GET /account/features/{feature}": p.noAccountFeature,
-		"GET /oauth/authorizations":       p.nothing,
+		"POST /apps/{app}/log-sessions":           p.createLogSession,
+		"GET /apps/{app}/addons":                  p.emptyList,
+		"GET /apps/{app}/addon-attachments":       p.emptyList,
+		"GET /apps/{app}/collaborators":           p.emptyList,
+		"GET /apps/{app}/domains":                 p.emptyList,
+		"GET /apps/{app}/log-drains":              p.emptyList,
+		"GET /apps/{app}/buildpack-installations": p.emptyList,
+		"GET /addons":                             p.nothing,
+		"GET /spaces":                             p.nothing,
+		"GET /spaces/{space}":                     p.noSpace,
+		"GET /regions":                            p.listRegions,
+		"GET /regions/{region}":                   p.regionInfo,
+		"GET /account":                            p.account,
+		"GET /users/{user}":                       p.account,
+		"GET /account/rate-limits":                p.rateLimits,
+		"GET /account/features":                   p.nothing,
+		"GET /account/features/{feature}":         p.noAccountFeature,
+		"GET /oauth/authorizations":               p.nothing,
 
 		"GET " + awaitPath + "{app}": p.awaitWeb,
 	} {
 		mux.Handle(pattern, p.handle(fn))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// The mux answers in plain text, and clients parse JSON only.
-		if _, pattern := mux.Handler(r); pattern == "" {
+		if err := checkAccept(r.Header); err != nil {
+			writeError(w, err)
+			return
+		}
+		// The mux answers in plain text and with redirects to a cleaner path; clients parse JSON
+		// only, and the real platform redirects nobody.
+		if _, pattern := mux.Handler(r); pattern == "" || path.Clean(r.URL.Path) != r.URL.Path {
 			writeError(w, noEndpoint())
 			return
 		}
@@ -160,20 +175,6 @@ func (p *Platform) stackInfo(c *call) (answer, error) {
 	return ok(s)
 }
 
-// The regions that apps without a Private Space can be in.
-var regions = []platform.Ref{
-	{ID: "59accabd-516d-4f0e-83e6-6e3757701145", Name: "us"},
-	{ID: "ed30241c-ed8c-4bb6-9714-61953675d0b4", Name: "eu"},
-}
-
-func findRegion(ident string) (platform.Ref, bool) {
-	i := slices.IndexFunc(regions, func(r platform.Ref) bool { return r.ID == ident || r.Name == ident })
-	if i < 0 {
-		return platform.Ref{}, false
-	}
-	return regions[i], true
-}
-
 // cedar is the generation that runs slugs.
 var cedar = platform.Ref{ID: "ced00000-0000-4000-8000-000000000001", Name: "cedar"}
 
@@ -234,17 +235,6 @@ func (p *Platform) rateLimits(*call) (answer, error) {
 		Remaining int `json:"remaining"`
 	}{p.bucket.remaining()})
 }
-
-// emptyList is for kinds of things that no app here has.
-func (p *Platform) emptyList(c *call) (answer, error) {
-	if _, err := p.findApp(c.PathValue("app")); err != nil {
-		return answer{}, err
-	}
-	return ok([]empty{})
-}
-
-// nothing is for kinds of things that the account here has none of.
-func (p *Platform) nothing(*call) (answer, error) { return ok([]empty{}) }
 
 // trimV accepts v12 for 12.
 func trimV(release string) string {
