@@ -231,6 +231,11 @@ func (d *Dyno) AwaitPort(ctx context.Context) error {
 // Stop sends SIGTERM to every process of the dyno, and SIGKILL after grace or when ctx ends.
 // It returns when the dyno has ended; killed says that SIGKILL was needed.
 func (d *Dyno) Stop(ctx context.Context, grace time.Duration) (killed bool) {
+	return d.StopTelling(ctx, grace, func() {})
+}
+
+// StopTelling is Stop, and calls late when grace has passed, before SIGKILL.
+func (d *Dyno) StopTelling(ctx context.Context, grace time.Duration, late func()) (killed bool) {
 	select {
 	case <-d.done:
 		return false
@@ -244,6 +249,7 @@ func (d *Dyno) Stop(ctx context.Context, grace time.Duration) (killed bool) {
 	case <-d.done:
 		return false
 	case <-timer.C:
+		late()
 	case <-ctx.Done():
 	}
 	_ = d.process.Kill()

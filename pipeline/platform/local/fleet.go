@@ -459,10 +459,10 @@ func (f *fleet) runInstance(ctx context.Context, d *instance, slug slugRecord, e
 			default:
 			}
 			f.log.add("heroku", d.name, "Stopping all processes with SIGTERM")
-			if process.Stop(ctx, f.p.opts.StopGrace) && ctx.Err() == nil {
+			process.StopTelling(ctx, f.p.opts.StopGrace, func() {
 				f.log.add("heroku", d.name, "Error R12 (Exit timeout) -> At least one process failed to exit within "+inSeconds(f.p.opts.StopGrace)+" of SIGTERM")
 				f.log.add("heroku", d.name, "Stopping remaining processes with SIGKILL")
-			}
+			})
 		case <-process.Done():
 		}
 	}()

@@ -270,43 +270,6 @@ var (
 	webErr     error
 )
 
-const webSource = `package main
-
-import (
-	"fmt"
-	"net/http"
-	"os"
-	"time"
-)
-
-func main() {
-	if s := os.Getenv("BOOT_DELAY"); s != "" {
-		d, _ := time.ParseDuration(s)
-		time.Sleep(d)
-	}
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		dir, _ := os.Getwd()
-		fmt.Fprintf(w, "hello, world\nmessage=%s\ndir=%s\nhost=%s\n", os.Getenv("MESSAGE"), dir, r.Host)
-	})
-	http.HandleFunc("/header", func(w http.ResponseWriter, r *http.Request) { r.Header.Write(w) })
-	http.HandleFunc("/exit", func(w http.ResponseWriter, r *http.Request) { os.Exit(7) })
-	http.HandleFunc("/upgrade", func(w http.ResponseWriter, r *http.Request) {
-		c, rw, err := w.(http.Hijacker).Hijack()
-		if err != nil {
-			return
-		}
-		defer c.Close()
-		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
-		rw.Flush()
-		line, _ := rw.ReadString('\n')
-		fmt.Fprint(rw, "echo "+line)
-		rw.Flush()
-	})
-	fmt.Println("listening on", os.Getenv("PORT"))
-	fmt.Println(http.ListenAndServe(":"+os.Getenv("PORT"), nil))
-}
-`
-
 // needDynos skips where slugs cannot run.
 func needDynos(t *testing.T) {
 	t.Helper()
@@ -363,4 +326,9 @@ func getRelease(t *testing.T, p *local.Platform, app, release string) platform.R
 	t.Helper()
 	text, h := call(t, p, "GET", "/apps/"+app+"/releases/"+release, nil, 200)
 	return into[platform.Release](t, text, h)
+}
+
+func sum(b []byte) []byte {
+	s := sha256.Sum256(b)
+	return s[:]
 }

@@ -53,8 +53,10 @@ type passage struct {
 	fwd   string
 	start time.Time
 	body  *bodyReader
-	stop  context.CancelFunc
-	idle  *time.Timer
+	// client is set with body.
+	client *http.ResponseController
+	stop   context.CancelFunc
+	idle   *time.Timer
 
 	dyno    *instance // nil until there is one
 	held    bool      // dyno counts this request as in flight
@@ -91,9 +93,9 @@ func (f *fleet) route(w http.ResponseWriter, r *http.Request) {
 	t.fwd = strings.Join(append(slices.Clone(r.Header["X-Forwarded-For"]), remoteIP(r)), ", ")
 	if r.ContentLength != 0 {
 		t.body = &bodyReader{ReadCloser: r.Body, t: t}
-		// It must stay readable while another dyno may be asked, and be shut before this returns:
-		// the goroutine that reads it can live longer.
-		defer t.body.ReadCloser.Close()
+		t.client = http.NewResponseController(w)
+		_ = t.client.EnableFullDuplex() // an answer may begin before the body ends; only HTTP/1 needs to be told
+		defer t.shut()
 	}
 	whole := false
 	// Deferred, because the proxy panics when an answer breaks off.
@@ -121,6 +123,25 @@ func (f *fleet) route(w http.ResponseWriter, r *http.Request) {
 	}
 	f.proxy.ServeHTTP(&countWriter{ResponseWriter: w, t: t}, out)
 	whole = true
+}
+
+// leftBody is how long a client may take to send what its dyno does not want to read.
+const leftBody = time.Second
+
+// shut ends the reading of a body, because the goroutine that reads it can live longer than the
+// request. A short rest is read, so that the client's connection can be used again.
+func (t *passage) shut() {
+	if t.body.ended.Load() {
+		return
+	}
+	patience := leftBody
+	if t.stuck.Load() != nil {
+		patience = 0
+	}
+	// Faults of the connection show themselves to whoever uses it next.
+	_ = t.client.SetReadDeadline(time.Now().Add(patience))
+	_ = t.body.ReadCloser.Close()
+	_ = t.client.SetReadDeadline(time.Time{})
 }
 
 // routeByName answers a request to <app>.localhost on the API's own port.
@@ -348,8 +369,14 @@ func (h *hop) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	tried := map[*instance]bool{}
 	for {
-		r.URL.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(t.dyno.port))
-		res, err := transport.RoundTrip(r)
+		out := r.WithContext(r.Context())
+		at := *r.URL
+		at.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(t.dyno.port))
+		out.URL = &at
+		if t.body != nil && r.Body != nil {
+			out.Body = t.body // the one of ReverseProxy cannot be read again after a refusal
+		}
+		res, err := transport.RoundTrip(out)
 		if err == nil {
 			t.started.Store(true)
 			t.touch()
@@ -382,6 +409,8 @@ func (t *passage) idled() {
 	case t.body != nil && !t.body.ended.Load():
 		t.stuck.Store(&clientIdle)
 		t.stop()
+		// The transport waits for the end of a read that it has begun.
+		_ = t.client.SetReadDeadline(time.Now())
 	default:
 		t.touch()
 	}
