@@ -55,6 +55,8 @@ func invalid(format string, args ...any) error {
 type call struct {
 	*http.Request
 	w http.ResponseWriter
+	// limit is how long the body may take.
+	limit time.Duration
 }
 
 // answer is what a call returns: a status and a value for JSON.
@@ -73,7 +75,7 @@ type empty struct{}
 // handle turns an API function into a handler.
 func (p *Platform) handle(fn func(*call) (answer, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a, err := fn(&call{Request: r, w: w})
+		a, err := fn(&call{Request: r, w: w, limit: p.opts.HeaderTimeout})
 		if err != nil {
 			writeError(w, err)
 			return
@@ -151,12 +153,16 @@ func (c *call) decode(into any, allowed ...string) error {
 	return nil
 }
 
-// object reads a body that is a JSON object.
+// object reads a body that is a JSON object. Whoever sends it a byte at a time is not waited for.
 func (c *call) object() (map[string]json.RawMessage, error) {
+	control := http.NewResponseController(c.w)
+	// Where no limit can be set, as for a call that a fault repeats later, the body is there already.
+	_ = control.SetReadDeadline(time.Now().Add(c.limit))
 	text, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, maxBody))
 	if err != nil {
 		return nil, &apiError{status: http.StatusBadRequest, id: "bad_request", message: "The request body could not be read: " + err.Error()}
 	}
+	_ = control.SetReadDeadline(time.Time{}) // after an error it stays: the server reads on before it answers
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, nil
 	}

@@ -507,7 +507,7 @@ func (f *fleet) boot(ctx context.Context, d *instance, slug slugRecord, env map[
 	}()
 	process, err := dyno.Boot(ctx, dyno.Spec{
 		Slug: archive, Scratch: filepath.Join(f.p.dir, "dynos"), Name: d.name, Command: f.bootCommand(d), Port: d.port,
-		Config: config, Out: out, Plain: f.p.opts.Plain,
+		Config: config, Out: out, Plain: f.p.opts.Plain, MaxBytes: f.p.opts.UnpackLimit,
 	})
 	mu.Lock()
 	defer mu.Unlock()

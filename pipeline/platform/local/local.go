@@ -76,6 +76,12 @@ type Options struct {
 	// RetainEvery is how often the retention looks by itself. It also does at the start, after a
 	// release, and when the clock is moved. Default: 1 h.
 	RetainEvery time.Duration
+	// UnpackLimit is the most bytes that a dyno may unpack, over the 1 GB that a slug may have
+	// compressed. Default: 16 GiB.
+	UnpackLimit int64
+	// HeaderTimeout is how long a client may take for the header of a request, and for the body of
+	// a call of the API. Default: 30 s.
+	HeaderTimeout time.Duration
 	// RateLimit is the number of calls that an account has in hand; 75 come back in a minute.
 	// Default: 4,500, as on Heroku. Below zero there is no limit.
 	RateLimit int
@@ -145,6 +151,9 @@ func (o *Options) defaults() {
 	}
 	if o.RetainEvery <= 0 {
 		o.RetainEvery = time.Hour
+	}
+	if o.HeaderTimeout <= 0 {
+		o.HeaderTimeout = 30 * time.Second
 	}
 	if o.RateLimit == 0 {
 		o.RateLimit = 4500
@@ -494,13 +503,16 @@ func (p *Platform) listenBlobs(ctx context.Context, host string, loopback bool) 
 	return l, "localhost", err
 }
 
+// maxHeader is the most that the header of a request may take. Heroku's router stops at less.
+const maxHeader = 64 << 10
+
 // serve runs a server whose requests can be cut at any byte.
 func (p *Platform) serve(l net.Listener, h http.Handler) *http.Server {
 	s := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 30 * time.Second,
+		ReadHeaderTimeout: p.opts.HeaderTimeout,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    1 << 20,
+		MaxHeaderBytes:    maxHeader,
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 		ErrorLog:          discardLog,
 	}
