@@ -37,13 +37,15 @@ fuzz: ## every fuzz target for FUZZTIME each
 
 # SLUGFILE_FAULTS_TABLE names a file for the table that is printed at the end; SLUGFILE_SEED takes the random cases
 # of an earlier run back. In the directory of the package, so that go test prints the table.
-faults: ## kills, signals, races and a broken network at the sizes that a change needs, and the explorer: under 10 minutes
+faults: ## kills, signals, races and a broken network at the sizes that a change needs, and the explorer: under 12 minutes
 	SLUGFILE_FAULTS=gate $(GO) test -count=1 -tags failpoint -run 'TestNames|TestSet' ./pipeline/failpoint
 	SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -run '^TestApply_' ./pipeline
+	SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -tags failpoint -run '^TestKill_' ./pipeline/platform/local
 	cd cmd/slugfile && SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -tags failpoint -run '^TestFault'
 
 faults-long: ## the same for hours
 	SLUGFILE_FAULTS=long $(GO) test -count=1 -timeout 12h -run '^TestApply_' ./pipeline
+	SLUGFILE_FAULTS=long $(GO) test -count=1 -timeout 12h -tags failpoint -run '^TestKill_' ./pipeline/platform/local
 	cd cmd/slugfile && SLUGFILE_FAULTS=long $(GO) test -count=1 -timeout 12h -tags failpoint -run '^TestFault'
 
 # The trees are kept in SLUGFILE_BENCH_DIR, by default slugfile-bench in the user's cache

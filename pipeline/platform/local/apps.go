@@ -10,6 +10,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/platform"
 )
 
@@ -134,6 +135,7 @@ func (p *Platform) makeApp(in appSpec) (appRecord, error) {
 		_ = listener.Close()
 		return app, err
 	}
+	failpoint.Hit("local.app.stored")
 	p.newFleet(app, listener)
 	return app, nil
 }
@@ -270,6 +272,7 @@ func (p *Platform) deleteApp(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	failpoint.Hit("local.app.deleted")
 	p.removeFleet(app.ID)
 	p.removeFiles(files)
 	p.removeStreams(streams)

@@ -21,6 +21,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/slugfile/slugfile/pipeline/disk"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 )
 
 func (p *Platform) blobPath(file string) string { return filepath.Join(p.dir, "blobs", file) }
@@ -158,6 +159,7 @@ func (p *Platform) putBlob(w http.ResponseWriter, r *http.Request, slug slugReco
 		blobError(w, http.StatusInternalServerError, "InternalError", err.Error())
 		return
 	}
+	failpoint.Hit("local.blob.published")
 	old := ""
 	tag := hex.EncodeToString(md.Sum(nil))
 	err = p.db.Update(func(tx *bolt.Tx) error {
@@ -188,6 +190,7 @@ func (p *Platform) putBlob(w http.ResponseWriter, r *http.Request, slug slugReco
 		}
 		return
 	}
+	failpoint.Hit("local.blob.recorded")
 	if old != "" {
 		p.removeFiles([]string{p.blobPath(old)})
 	}

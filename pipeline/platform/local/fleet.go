@@ -17,6 +17,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/platform/dyno"
 )
@@ -776,6 +777,7 @@ func (f *fleet) awaitPhase(d *instance) (code int, fault string) {
 
 // settlePhase makes the release live, or failed: then the one before stays.
 func (f *fleet) settlePhase(r releaseRecord, slug slugRecord, passed bool) error {
+	failpoint.Hit("local.phase.ended")
 	err := f.p.db.Update(func(tx *bolt.Tx) error {
 		app, err := appIn(tx, f.app)
 		if err != nil {
@@ -793,6 +795,7 @@ func (f *fleet) settlePhase(r releaseRecord, slug slugRecord, passed bool) error
 		}
 		return putApp(tx, app)
 	})
+	failpoint.Hit("local.phase.settled")
 	f.poke()
 	return err
 }

@@ -27,6 +27,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/slugfile/slugfile/pipeline/disk"
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/platform/dyno"
 	"github.com/slugfile/slugfile/pipeline/transport"
 )
@@ -290,6 +291,9 @@ func (p *Platform) load() error {
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return err
 	}
+	if err := removeTemps(p.dir); err != nil {
+		return err
+	}
 	// The discovery file of a killed platform names a process that is gone.
 	if err := os.Remove(filepath.Join(p.dir, infoFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -304,10 +308,22 @@ func (p *Platform) load() error {
 	if err := p.prepare(); err != nil {
 		return err
 	}
+	failpoint.Hit("local.start.settled")
 	if err := p.retain(""); err != nil {
 		return err
 	}
 	return p.sweep()
+}
+
+// removeTemps drops the files that a killed platform was about to put in their places.
+func removeTemps(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if err == nil && disk.IsTemp(e.Name()) {
+			err = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	return err
 }
 
 // loadToken reads the token of the directory, or makes one.

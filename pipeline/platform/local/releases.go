@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/platform"
 )
 
@@ -80,6 +81,7 @@ func (p *Platform) makeCurrent(app *appRecord, r releaseRecord, slug *slugRecord
 
 // launch brings the dynos to a release that was just stored.
 func (p *Platform) launch(app appRecord, r releaseRecord) {
+	failpoint.Hit("local.release.stored")
 	p.mu.Lock()
 	f := p.fleets[app.ID]
 	p.mu.Unlock()
