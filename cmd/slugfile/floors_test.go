@@ -31,7 +31,7 @@ var kits = []string{"pipeline/pipetest", "pipeline/platform/platformtest"}
 var only = map[string][]string{
 	"gopkg.in/yaml.v3":                           {"config/yamlnode"},
 	"github.com/invopop/jsonschema":              {"schema/gen"},
-	"github.com/santhosh-tekuri/jsonschema/v6":   {"schema"},
+	"github.com/santhosh-tekuri/jsonschema/v6":   {"schema", "pipeline/platform/platformtest"},
 	"github.com/alecthomas/kong":                 {"cmd/slugfile"},
 	"github.com/vbauerster/mpb/v8":               {"cmd/slugfile/internal/view"},
 	"github.com/bmatcuk/doublestar/v4":           {"pipeline/tree", "config"},
