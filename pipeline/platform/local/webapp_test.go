@@ -52,6 +52,7 @@ func main() {
 		}
 		fmt.Fprintf(w, "%s %d %x", version, n, h.Sum(nil))
 	})
+	http.HandleFunc("/header", func(w http.ResponseWriter, r *http.Request) { r.Header.Write(w) })
 	http.HandleFunc("/headers", func(w http.ResponseWriter, r *http.Request) {
 		json.NewEncoder(w).Encode(map[string]any{"header": r.Header, "uri": r.RequestURI, "encoding": r.TransferEncoding})
 	})
