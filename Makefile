@@ -41,6 +41,7 @@ faults: ## kills, signals, races and a broken network at the sizes that a change
 	SLUGFILE_FAULTS=gate $(GO) test -count=1 -tags failpoint -run 'TestNames|TestSet' ./pipeline/failpoint
 	SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -run '^TestApply_' ./pipeline
 	SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -tags failpoint -run '^TestKill_' ./pipeline/platform/local
+	SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -v -run '^TestSwitch_' ./pipeline/platform/local
 	cd cmd/slugfile && SLUGFILE_FAULTS=gate $(GO) test -count=1 -timeout 30m -tags failpoint -run '^TestFault'
 
 faults-long: ## the same for hours
