@@ -3,7 +3,7 @@ GO ?= go
 TOOL = $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 10s
 
-.PHONY: build test race lint gen golden fuzz faults faults-long bench bench-plan bench-scale bench-micro e2e clean
+.PHONY: build test race lint gen golden fuzz faults faults-long bench bench-plan bench-scale bench-micro load e2e clean
 
 build: ## the program, into ./slugfile
 	CGO_ENABLED=0 $(GO) build -trimpath -o slugfile ./cmd/slugfile
@@ -62,6 +62,9 @@ bench-scale: ## cost by entries (to 1,000,000) and by bytes (to 1 GB)
 
 bench-micro: ## go test -bench, and plan against version as whole processes
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+load: ## 200 apps released by 16 processes on one platform with 3 % injected errors: 4 minutes
+	SLUGFILE_LOAD=1 $(GO) test -count=1 -timeout 30m -run '^TestLoad' -v ./cmd/slugfile
 
 e2e: ## real runtimes from package clients (npm, apt): needs the network
 	SLUGFILE_E2E=1 $(GO) test -count=1 -timeout 15m -run 'TestArticle|TestExample' -v ./cmd/slugfile

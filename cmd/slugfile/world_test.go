@@ -115,9 +115,9 @@ func (w *world) apply(t testing.TB, dir string, args ...string) applied {
 }
 
 // startPlatform serves the embedded platform in the world's data directory until the test ends.
-func (w *world) startPlatform(t testing.TB) {
+func (w *world) startPlatform(t testing.TB, flags ...string) {
 	t.Helper()
-	cmd := w.command(t.TempDir(), "platform", "--listen", "127.0.0.1:0")
+	cmd := w.command(t.TempDir(), append([]string{"platform", "--listen", "127.0.0.1:0"}, flags...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
