@@ -292,9 +292,15 @@ func TestExamples(t *testing.T) {
 // buildGreeter makes a static program that answers HTTP on PORT, whatever its arguments.
 func buildGreeter(t testing.TB) []byte {
 	t.Helper()
+	return buildProgram(t, articleGo)
+}
+
+// buildProgram makes a static program of one file.
+func buildProgram(t testing.TB, source string) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "go.mod"), "module greeter\n\ngo 1.24\n")
-	write(t, filepath.Join(dir, "main.go"), articleGo)
+	write(t, filepath.Join(dir, "main.go"), source)
 	bin := filepath.Join(dir, "greeter")
 	cmd := exec.Command("go", "build", "-o", bin, ".")
 	cmd.Dir = dir

@@ -114,8 +114,9 @@ func (w *world) apply(t testing.TB, dir string, args ...string) applied {
 	return a
 }
 
-// startPlatform serves the embedded platform in the world's data directory until the test ends.
-func (w *world) startPlatform(t testing.TB, flags ...string) {
+// startPlatform serves the embedded platform in the world's data directory until the test ends,
+// and returns the lines for a shell that it prints.
+func (w *world) startPlatform(t testing.TB, flags ...string) (exports []string) {
 	t.Helper()
 	cmd := w.command(t.TempDir(), append([]string{"platform", "--listen", "127.0.0.1:0"}, flags...)...)
 	out, err := cmd.StdoutPipe()
@@ -142,7 +143,10 @@ func (w *world) startPlatform(t testing.TB, flags ...string) {
 		defer close(done)
 		s := bufio.NewScanner(out)
 		for s.Scan() {
-			if strings.Contains(s.Text(), "HEROKU_API_KEY") {
+			if line := strings.TrimSpace(s.Text()); strings.HasPrefix(line, "export ") {
+				exports = append(exports, line)
+			}
+			if strings.Contains(s.Text(), "SLUGFILE_API") {
 				close(ready)
 				break
 			}
@@ -152,11 +156,13 @@ func (w *world) startPlatform(t testing.TB, flags ...string) {
 	}()
 	select {
 	case <-ready:
+		return exports
 	case <-done:
 		t.Fatalf("slugfile platform ended early:\n%s", errs.String())
 	case <-time.After(30 * time.Second):
 		t.Fatal("slugfile platform was not ready within 30 s")
 	}
+	return nil
 }
 
 func get(t testing.TB, url string) string {
