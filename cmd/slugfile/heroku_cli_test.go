@@ -96,7 +96,7 @@ func TestHerokuCommand_worksUnpatched(t *testing.T) {
 		args: "create shop --stack heroku-24", out: "http://127.0.0.1:<n>/ | https://127.0.0.1:<n>/shop.git",
 		err: "Creating shop... done, stack is heroku-24", asks: "POST /apps",
 	})
-	one := h.deploy(t, "one")
+	one := h.deploy(t, "shop", "one")
 	if one.Release.Version != 3 {
 		t.Errorf("the first release is v%d, not v3", one.Release.Version)
 	}
@@ -121,6 +121,7 @@ func TestHerokuCommand_worksUnpatched(t *testing.T) {
 	t.Run("stories", func(t *testing.T) {
 		t.Run("an app that runs", func(t *testing.T) { t.Parallel(); h.runningApp(t, one.WebURL) })
 		t.Run("an app without code", func(t *testing.T) { t.Parallel(); h.emptyApps(t) })
+		t.Run("a pipeline", func(t *testing.T) { t.Parallel(); h.pipeline(t) })
 		t.Run("the variables that are printed", func(t *testing.T) { t.Parallel(); h.printedVariables(t) })
 	})
 }
@@ -255,7 +256,7 @@ worker.1: up <time> (~ <ago>)`, asks: "GET /apps/shop/dynos"})
   Basic         1
   Standard-1X   2`, err: "Scaling dynos on shop... done", asks: "PATCH /apps/shop/formation"})
 
-	if two := h.deploy(t, "two"); two.Release.Version != 6 {
+	if two := h.deploy(t, "shop", "two"); two.Release.Version != 6 {
 		t.Errorf("the second slug is v%d, not v6", two.Release.Version)
 	}
 	answers(t, url, `version two, greeting "hello"`)
@@ -359,6 +360,49 @@ func (h *herokuCommand) emptyApps(t *testing.T) {
 	h.want(t, step{args: "destroy " + name + " --confirm " + name, err: "Destroying " + name + " (including all add-ons)... done", asks: "DELETE /apps/" + name})
 }
 
+// pipeline promotes the slug of one app to another.
+func (h *herokuCommand) pipeline(t *testing.T) {
+	for _, app := range []string{"draft", "print"} {
+		h.want(t, step{
+			args: "create " + app, out: "http://127.0.0.1:<n>/ | https://127.0.0.1:<n>/" + app + ".git",
+			err: "Creating " + app + "... done", asks: "POST /apps",
+		})
+	}
+	h.deploy(t, "draft", "three")
+	h.want(t, step{
+		args: "pipelines:create press -a draft -s staging",
+		err:  "Creating press pipeline... done Adding draft to press pipeline as staging... done", asks: "POST /pipeline-couplings",
+	})
+	h.want(t, step{
+		args: "pipelines:add press -a print -s production", err: "Adding print to press pipeline as production... done", asks: "POST /pipeline-couplings",
+	})
+	h.want(t, step{args: "pipelines:info press", out: `=== press
+
+owner: local@slugfile.localhost
+
+  app name   stage
+ <rule>
+  draft      staging
+  print      production`, asks: "GET /pipelines"})
+	h.want(t, step{args: "pipelines:promote -a draft", out: `Fetching app info...
+Fetching apps from press...
+Starting promotion to production...
+Waiting for promotion to complete...
+Fetching release info...
+Running release command...
+migrating the database
+migrated
+
+Promotion successful
+print: succeeded`, asks: "POST /pipeline-promotions"})
+	h.live(t, "print", 3)
+	var app platform.App
+	if code := h.api(t, "/apps/print", &app); code != http.StatusOK || app.WebURL == nil {
+		t.Fatalf("GET /apps/print: %d, %+v", code, app)
+	}
+	answers(t, *app.WebURL, `version three, greeting ""`)
+}
+
 // printedVariables pastes what slugfile platform prints into a shell.
 func (h *herokuCommand) printedVariables(t *testing.T) {
 	w := newWorld(t)
@@ -458,7 +502,7 @@ var varying = strings.NewReplacer(
 	"<ago>", `\d+[sm] ago`,
 	// A release phase is shown when it has said something by the time that it is looked at.
 	"<phase>", `Running release command\.\.\.(?:\n+migrating the database\nmigrated)?`,
-	"<starting>", `(?: Warning: Release command starting\. Use .heroku releases:output.*. to view the log\.)?`,
+	"<starting>", `(?: Warning: Release command starting\. Use .?heroku releases:output.* to view the log\.)?`,
 )
 
 // like says whether text is what the pattern says, all of it.
@@ -583,8 +627,8 @@ func (h *herokuCommand) want(t *testing.T, s step) result {
 	return r
 }
 
-// deploy releases a version of the shop with slugfile.
-func (h *herokuCommand) deploy(t *testing.T, version string) applied {
+// deploy releases a version of the shop with slugfile, to the app of a name.
+func (h *herokuCommand) deploy(t *testing.T, app, version string) applied {
 	t.Helper()
 	dir := t.TempDir()
 	program := buildProgram(t, strings.ReplaceAll(shopSource, "VERSION", version))
@@ -592,7 +636,7 @@ func (h *herokuCommand) deploy(t *testing.T, version string) applied {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "slug.yaml"), strings.ReplaceAll(shopFile, "VERSION", version))
-	return h.world.apply(t, dir, "apply", "--yes", "--json")
+	return h.world.apply(t, dir, "apply", "--yes", "--json", "--app", app)
 }
 
 // api asks the platform without the command, and returns the status.
