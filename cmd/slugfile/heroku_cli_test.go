@@ -788,18 +788,20 @@ func againOnLoopback(t *testing.T) {
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
 		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN}
 	}
-	out, err := cmd.CombinedOutput()
+	// Shown as it comes: this is most of the time that the end-to-end tests take.
+	var out bytes.Buffer
+	shown := io.MultiWriter(&out, t.Output())
+	cmd.Stdout, cmd.Stderr = shown, shown
+	err = cmd.Run()
 	if cmd.Process == nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("CI must allow network namespaces: %v", err)
 		}
 		t.Skipf("no network namespace for the heroku command: %v", err)
 	}
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name()+" ")) {
-		t.Errorf("on loopback alone: %v\n%s", err, out)
-		return
+	if err != nil || !bytes.Contains(out.Bytes(), []byte("--- PASS: "+t.Name()+" ")) {
+		t.Errorf("on loopback alone: %v", err)
 	}
-	t.Logf("on loopback alone:\n%s", out)
 }
 
 // raiseLoopback switches the loopback device on, and makes sure that there is no other.
