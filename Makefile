@@ -66,8 +66,9 @@ bench-micro: ## go test -bench, and plan against version as whole processes
 load: ## 200 apps released by 16 processes on one platform with 3 % injected errors: 4 minutes
 	SLUGFILE_LOAD=1 $(GO) test -count=1 -timeout 30m -run '^TestLoad' -v ./cmd/slugfile
 
-e2e: ## real runtimes from package clients (npm, apt): needs the network
-	SLUGFILE_E2E=1 $(GO) test -count=1 -timeout 15m -run 'TestArticle|TestExample' -v ./cmd/slugfile
+# npm install --prefix DIR heroku@11.10.0, and DIR/node_modules/.bin/heroku on PATH, make the heroku command a part of it.
+e2e: ## real runtimes from package clients (npm, apt), and the heroku command: needs the network
+	SLUGFILE_E2E=1 $(GO) test -count=1 -timeout 15m -run 'TestArticle|TestExample|TestHerokuCommand' -v ./cmd/slugfile
 
 clean:
 	rm -f slugfile

@@ -409,7 +409,7 @@ func (h *herokuCommand) printedVariables(t *testing.T) {
 	exports := w.startPlatform(t)
 	cmd := exec.Command("sh", "-c", strings.Join(exports, "\n")+"\nheroku create pasted && heroku apps && heroku logs -a pasted")
 	for _, v := range h.env {
-		if name, _, _ := strings.Cut(v, "="); !strings.HasPrefix(name, "HEROKU_") || strings.HasPrefix(name, "HEROKU_SKIP") {
+		if name, _, _ := strings.Cut(v, "="); !slices.Contains([]string{"HEROKU_HOST", "HEROKU_PARTICLEBOARD_URL", "HEROKU_API_KEY"}, name) {
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
@@ -587,7 +587,7 @@ func newHerokuCommand(t *testing.T) *herokuCommand {
 	h.env = []string{
 		"HEROKU_HOST=" + p.URL(), "HEROKU_PARTICLEBOARD_URL=" + p.URL(), "HEROKU_API_KEY=" + p.Token().Reveal(),
 		"HOME=" + home, "PATH=" + os.Getenv("PATH"), "BROWSER=" + browser, "TZ=UTC", "LANG=C.UTF-8", "NO_COLOR=1",
-		"DISABLE_TELEMETRY=true", "HEROKU_SKIP_NEW_VERSION_CHECK=true", "IS_HEROKU_TEST_ENV=true", "HIDE_HEROKU_RELEASE_NOTES=1",
+		"DISABLE_TELEMETRY=true", "HEROKU_SKIP_NEW_VERSION_CHECK=true", "IS_HEROKU_TEST_ENV=true", "HEROKU_DISABLE_AUTOUPDATE=true", "HIDE_HEROKU_RELEASE_NOTES=1",
 	}
 	return h
 }
