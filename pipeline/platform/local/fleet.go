@@ -33,16 +33,16 @@ type fleet struct {
 	server *http.Server
 	proxy  http.Handler
 	wake   chan struct{}
-	phases chan releaseRecord
 	ctx    context.Context // ends every dyno at once
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when nothing runs any more
 
 	mu      sync.Mutex
 	dynos   []*instance
-	turn    int    // of the router among the web dynos
-	live    string // the id of the release that the router sends requests to
-	settled bool   // all web dynos of the current release are up, or have failed
+	phases  []releaseRecord // that wait for their turn
+	turn    int             // of the router among the web dynos
+	live    string          // the id of the release that the router sends requests to
+	settled bool            // all web dynos of the current release are up, or have failed
 	ending  bool
 	changed chan struct{}
 	running sync.WaitGroup
@@ -139,7 +139,7 @@ func (p *Platform) newFleet(app appRecord, listener net.Listener) *fleet {
 	f := &fleet{
 		p: p, app: app.ID, log: newLogBook(app.Name, p.opts.Clock, p.opts.Log),
 		calls: newRing(recentOfApp), visits: newRing(recentOfApp),
-		wake: make(chan struct{}, 1), phases: make(chan releaseRecord, 1024), ended: make(chan struct{}), changed: make(chan struct{}),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}), changed: make(chan struct{}),
 	}
 	f.ctx, f.cancel = context.WithCancel(p.run)
 	f.proxy = f.newProxy()
@@ -689,10 +689,10 @@ func (f *fleet) oneOffName(kind string) string {
 // queuePhase runs a release phase after those that came before it.
 func (f *fleet) queuePhase(r releaseRecord) {
 	f.p.openStream(r.Stream)
-	select {
-	case f.phases <- r:
-	case <-f.ctx.Done():
-	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.phases = append(f.phases, r)
+	f.touched()
 }
 
 // phaseLoop runs release phases one after the other, in the order of their versions.
@@ -700,13 +700,19 @@ func (f *fleet) phaseLoop() {
 	for {
 		f.mu.Lock()
 		ending, changed := f.ending, f.changed
+		var next *releaseRecord
+		if len(f.phases) > 0 {
+			next, f.phases = &f.phases[0], f.phases[1:]
+		}
 		f.mu.Unlock()
-		if ending {
+		switch {
+		case ending:
 			return
+		case next != nil:
+			f.runPhase(*next)
+			continue
 		}
 		select {
-		case r := <-f.phases:
-			f.runPhase(r)
 		case <-changed:
 		case <-f.ctx.Done():
 			return
