@@ -139,8 +139,8 @@ func (p *Platform) prepare() error {
 
 // failInterrupted ends the release phases that died with the platform.
 func (p *Platform) failInterrupted(tx *bolt.Tx) error {
-	var open []releaseRecord
-	err := each(tx, bucketReleases, nil, func(r releaseRecord) error {
+	var open []dueRelease
+	err := each(tx, bucketReleases, nil, func(r dueRelease) error {
 		if r.Status == platform.Pending {
 			open = append(open, r)
 		}
@@ -149,7 +149,11 @@ func (p *Platform) failInterrupted(tx *bolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range open {
+	for _, d := range open {
+		var r releaseRecord
+		if _, err := get(tx, bucketReleases, releaseKey(d.App, d.Version), &r); err != nil {
+			return err
+		}
 		r.Status, r.UpdatedAt = platform.Failed, p.now()
 		if err := put(tx, bucketReleases, releaseKey(r.App, r.Version), r); err != nil {
 			return err

@@ -19,22 +19,42 @@ func (p *Platform) retain(app string) error {
 	p.retention.Lock() // one at a time: two would find the same slugs
 	defer p.retention.Unlock()
 	now := p.now()
-	var due []releaseRecord
-	err := p.db.View(func(tx *bolt.Tx) (err error) {
-		due, err = p.expiring(tx, app, now)
-		return err
+	tooOld := func(s slugRecord, wasReleased bool) bool {
+		return wasReleased || p.opts.SlugLife > 0 && now.Sub(s.UpdatedAt) > p.opts.SlugLife
+	}
+	// Most looks find nothing, and a look alone holds up no write.
+	found := false
+	err := p.db.View(func(tx *bolt.Tx) error {
+		due, err := p.expiring(tx, app, now)
+		if err != nil || len(due) > 0 || app != "" {
+			found = len(due) > 0
+			return err
+		}
+		unused, err := unusedSlugs(tx, tooOld)
+		if err != nil || len(unused) > 0 {
+			found = true
+			return err
+		}
+		return each(tx, bucketPromotions, nil, func(m promotionRecord) error {
+			found = found || p.outdated(m, now)
+			return nil
+		})
 	})
-	if err != nil || len(due) == 0 && app != "" {
+	if err != nil || !found {
 		return err
 	}
 	var files, streams []string
 	err = p.db.Update(func(tx *bolt.Tx) error {
 		files, streams = nil, nil
-		// Read again: a release may have gone live between the two transactions.
-		if due, err = p.expiring(tx, app, now); err != nil {
+		due, err := p.expiring(tx, app, now)
+		if err != nil {
 			return err
 		}
-		for _, r := range due {
+		for _, d := range due {
+			var r releaseRecord
+			if _, err := get(tx, bucketReleases, releaseKey(d.App, d.Version), &r); err != nil {
+				return err
+			}
 			if r.Stream != "" {
 				streams = append(streams, r.Stream)
 			}
@@ -43,13 +63,10 @@ func (p *Platform) retain(app string) error {
 				return err
 			}
 		}
-		files, err = p.dropSlugs(tx, func(s slugRecord, wasReleased bool) bool {
-			return wasReleased || p.opts.SlugLife > 0 && now.Sub(s.UpdatedAt) > p.opts.SlugLife
-		})
-		if err != nil {
+		if files, err = p.dropSlugs(tx, tooOld); err != nil {
 			return err
 		}
-		return p.dropOldPromotions(tx, now)
+		return dropPromotions(tx, func(m promotionRecord) bool { return p.outdated(m, now) })
 	})
 	if err != nil {
 		return err
@@ -59,8 +76,18 @@ func (p *Platform) retain(app string) error {
 	return nil
 }
 
+// dueRelease is what decides about a release. The rest of the record, the config vars above all,
+// is most of its bytes.
+type dueRelease struct {
+	App       string    `json:"app"`
+	Version   int       `json:"version"`
+	Status    string    `json:"status"`
+	Slug      string    `json:"slug"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
 // expiring lists the releases that are due, of one app or of all.
-func (p *Platform) expiring(tx *bolt.Tx, only string, now time.Time) (due []releaseRecord, err error) {
+func (p *Platform) expiring(tx *bolt.Tx, only string, now time.Time) (due []dueRelease, err error) {
 	if p.opts.KeepFor < 0 {
 		return nil, nil
 	}
@@ -69,7 +96,7 @@ func (p *Platform) expiring(tx *bolt.Tx, only string, now time.Time) (due []rele
 		if last == 0 {
 			return nil
 		}
-		return each(tx, bucketReleases, []byte(app.ID), func(r releaseRecord) error {
+		return each(tx, bucketReleases, []byte(app.ID), func(r dueRelease) error {
 			switch {
 			case r.Version > last:
 				return errEnough
@@ -97,9 +124,8 @@ func (p *Platform) expiring(tx *bolt.Tx, only string, now time.Time) (due []rele
 // errEnough ends a walk that has seen what it needs.
 var errEnough = errors.New("enough")
 
-// dropSlugs removes the slugs that no release keeps and that gone agrees to, and answers the
-// files that are to be removed after the transaction.
-func (p *Platform) dropSlugs(tx *bolt.Tx, gone func(s slugRecord, wasReleased bool) bool) (files []string, err error) {
+// unusedSlugs lists the slugs that no release keeps and that gone agrees to.
+func unusedSlugs(tx *bolt.Tx, gone func(s slugRecord, wasReleased bool) bool) (list []slugRecord, err error) {
 	// The slug's id, and whether a release keeps it: an expired one does not.
 	used := map[string]bool{}
 	type use struct {
@@ -112,13 +138,20 @@ func (p *Platform) dropSlugs(tx *bolt.Tx, gone func(s slugRecord, wasReleased bo
 	}); err != nil {
 		return nil, err
 	}
-	var drop []slugRecord
-	if err := each(tx, bucketSlugs, nil, func(s slugRecord) error {
+	err = each(tx, bucketSlugs, nil, func(s slugRecord) error {
 		if kept, released := used[s.ID]; !kept && gone(s, released) {
-			drop = append(drop, s)
+			list = append(list, s)
 		}
 		return nil
-	}); err != nil {
+	})
+	return list, err
+}
+
+// dropSlugs removes the unused slugs, and answers the files that are to be removed after the
+// transaction.
+func (p *Platform) dropSlugs(tx *bolt.Tx, gone func(s slugRecord, wasReleased bool) bool) (files []string, err error) {
+	drop, err := unusedSlugs(tx, gone)
+	if err != nil {
 		return nil, err
 	}
 	for _, s := range drop {
@@ -135,12 +168,9 @@ func (p *Platform) dropSlugs(tx *bolt.Tx, gone func(s slugRecord, wasReleased bo
 	return files, nil
 }
 
-// dropOldPromotions forgets what nobody asks about any more.
-func (p *Platform) dropOldPromotions(tx *bolt.Tx, now time.Time) error {
-	if p.opts.KeepFor < 0 {
-		return nil
-	}
-	return dropPromotions(tx, func(m promotionRecord) bool { return now.Sub(m.CreatedAt) > p.opts.KeepFor })
+// outdated says that nobody asks about a promotion any more.
+func (p *Platform) outdated(m promotionRecord, now time.Time) bool {
+	return p.opts.KeepFor > 0 && now.Sub(m.CreatedAt) > p.opts.KeepFor
 }
 
 // keepRetaining looks again from time to time: releases grow old without any call.
