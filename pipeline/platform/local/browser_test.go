@@ -91,8 +91,11 @@ func startBrowser(t *testing.T) *browser {
 	}()
 	t.Cleanup(func() {
 		_, _ = b.try("", "Browser.close", nil)
-		ended := make(chan error, 1)
-		go func() { ended <- cmd.Wait() }()
+		ended := make(chan struct{})
+		go func() {
+			_ = cmd.Wait() // it was told to end, and how it does is all the same
+			close(ended)
+		}()
 		select {
 		case <-ended:
 		case <-time.After(20 * time.Second):

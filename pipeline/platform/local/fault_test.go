@@ -346,7 +346,7 @@ func TestFaults_befallNeitherThePlatformsOwnCallsNorItsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	if res.StatusCode == 503 {
+	if res.StatusCode == http.StatusServiceUnavailable {
 		t.Error("the page meets a fault")
 	}
 }

@@ -122,7 +122,7 @@ func TestRouter_streamsBothWays(t *testing.T) {
 	t.Parallel()
 	_, address := serve(t, local.Options{}, nil)
 	in, out := io.Pipe()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", address+"talk", in)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"talk", in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestRouter_streamsBothWays(t *testing.T) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		res, err := client.Do(req)
+		res, err := client.Do(req) //nolint:bodyclose // whoever receives it closes it
 		answered <- answer{res, err}
 	}()
 	fmt.Fprint(out, "one\n")
@@ -171,7 +171,7 @@ func TestRouter_letsTheDynoDecideWhetherToTakeABody(t *testing.T) {
 	}{"sum": {200, true}, "no": {413, false}} {
 		continued := false
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got100Continue: func() { continued = true }})
-		req, err := http.NewRequestWithContext(ctx, "PUT", address+path, strings.NewReader("a body"))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, address+path, strings.NewReader("a body"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestRouter_saysWithHerokusCodesWhatWentWrong(t *testing.T) {
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, "GET", address+"count?n=1000&every=10ms", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"count?n=1000&every=10ms", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -103,7 +104,8 @@ func (p *Platform) servePage(w http.ResponseWriter, r *http.Request) {
 		pageError(w, err)
 		return
 	}
-	text, kind := []byte(nil), "text/plain; charset=utf-8"
+	var text []byte
+	kind := "text/plain; charset=utf-8"
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
 		kind = "text/html; charset=utf-8"
 		text, err = view.HTML(pageEvents + "?" + url.Values{"app": query["app"]}.Encode())
@@ -127,8 +129,9 @@ With curl:    curl -u :$HEROKU_API_KEY ADDRESS`
 
 func pageError(w http.ResponseWriter, err error) {
 	code, text := http.StatusInternalServerError, "The status page could not be made: "+err.Error()
-	if e, refused := err.(*apiError); refused {
-		code, text = e.status, e.message
+	var refused *apiError
+	if errors.As(err, &refused) {
+		code, text = refused.status, refused.message
 	}
 	http.Error(w, text, code)
 }

@@ -338,8 +338,9 @@ func TestStatusPage_isPlainTextForCurl(t *testing.T) {
 	}
 	for _, text := range []string{all.body, one.body} {
 		tables := text // the log is the app's own, with whatever it writes
-		if i := strings.Index(text, "\nLog\n"); i >= 0 {
-			tables = text[:i] + text[strings.Index(text, "\nRequests to"):]
+		if before, after, found := strings.Cut(text, "\nLog\n"); found {
+			_, requests, _ := strings.Cut(after, "\nRequests to")
+			tables = before + requests
 		}
 		if strings.Contains(tables, "the-secret-value") || strings.Contains(text, "Signature=") || strings.Contains(text, "/slugs/0") {
 			t.Errorf("a secret is shown:\n%s", text)
@@ -378,7 +379,7 @@ func openEvents(t *testing.T, p *local.Platform, query string, header ...string)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = res.Body.Close() })
-	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" {
+	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
 		t.Fatalf("events: %d %v", res.StatusCode, res.Header)
 	}
 	return &eventStream{t: t, body: bufio.NewReader(res.Body)}

@@ -251,7 +251,7 @@ func TestSwitch_letsAProgramFinishWhatTakesLongerThanTheDrain(t *testing.T) {
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		res, err := http.Get(address + "count?n=30&every=100ms")
+		res, err := client.Get(address + "count?n=30&every=100ms")
 		close(begun)
 		if err != nil {
 			answered <- answer{"", err}

@@ -69,7 +69,7 @@ func apiBlobs(t *testing.T, w *wire) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close() // the status is enough
-	if res.StatusCode != 411 {
+	if res.StatusCode != http.StatusLengthRequired {
 		t.Errorf("a chunked upload is answered %d, want 411", res.StatusCode)
 	}
 	for what, c := range map[string]struct{ got, want string }{
