@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -114,7 +115,22 @@ func main() {
 		}()
 	}
 	fmt.Println("listening on", os.Getenv("PORT"))
-	fmt.Println(server.ListenAndServe())
-	select {}
+	l, err := net.Listen("tcp", server.Addr)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	deaf := false
+	http.HandleFunc("/deaf", func(w http.ResponseWriter, r *http.Request) {
+		if os.Getenv("DYNO") == r.URL.RawQuery {
+			deaf = true
+			l.Close()
+			fmt.Fprint(w, "deaf")
+		}
+	})
+	fmt.Println(server.Serve(l))
+	if deaf || os.Getenv("PATIENT") != "" {
+		time.Sleep(time.Hour)
+	}
 }
 `
