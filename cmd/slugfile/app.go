@@ -47,6 +47,12 @@ type App struct {
 	// Patience is how long to wait for others; the zero value leaves it to the stages.
 	Patience patience
 
+	// Rest is what stands behind "--" on the command line of run, and Dashed says that it is there.
+	Rest   []string
+	Dashed bool
+
+	// raw are the streams with nothing in front of them, for processes of the user's.
+	raw   streams
 	flags globalFlags
 	// live says that progress is shown on a terminal, with the whole output of what failed.
 	live bool
@@ -80,6 +86,7 @@ func newApp(environ []string, s streams) (*App, error) {
 		Width:       widthOf(s.Err),
 		Version:     version(),
 		Redirected:  redirected(s.Out, s.Err),
+		raw:         s,
 		flags:       globalFlags{Color: "auto"},
 	}, nil
 }

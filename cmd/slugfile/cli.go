@@ -23,6 +23,7 @@ type grammar struct {
 	Plan     planCmd     `cmd:"" help:"Show what apply would do."`
 	Apply    applyCmd    `cmd:"" help:"Make the slug and release it."`
 	Build    buildCmd    `cmd:"" help:"Make the slug, and no more."`
+	Run      runCmd      `cmd:"" help:"Boot the slug as a dyno would, on this machine."`
 	Releases releasesCmd `cmd:"" help:"List the app's releases."`
 	Platform platformCmd `cmd:"" help:"Serve the embedded platform on this machine."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
@@ -106,6 +107,12 @@ type (
 	buildFlags struct {
 		Output string `short:"o" placeholder:"FILE" variable:"SLUGFILE_OUTPUT" help:"Write the slug to FILE too."`
 	}
+	runFlags struct {
+		Slug        string        `placeholder:"FILE" variable:"SLUGFILE_SLUG" help:"Run the slug in FILE instead of building one. Its process types are those of slug.yaml beside it, else of its Procfile."`
+		EnvFile     []string      `sep:"none" placeholder:"FILE" variable:"SLUGFILE_ENV_FILE" help:"Set the config vars in FILE, lines of KEY=VALUE. Repeatable."`
+		Port        int           `placeholder:"N" variable:"SLUGFILE_PORT" help:"The port of web. Default: a free one."`
+		BootTimeout time.Duration `default:"60s" placeholder:"TIME" variable:"SLUGFILE_BOOT_TIMEOUT" help:"How long web may take until it listens. Default: 60s."`
+	}
 	lockFlags struct {
 		Sums   string `placeholder:"URL" help:"Check the downloads against a published list of sha256 sums."`
 		Update bool   `help:"Pin again what is pinned already."`
@@ -157,10 +164,10 @@ func run(ctx context.Context, args, environ []string, s streams) int {
 func (a *App) run(ctx context.Context, args []string) int {
 	asJSON, err := a.command(ctx, args)
 	code := exitCode(err, causeOf(ctx))
-	if s := interrupted(err, causeOf(ctx)); s != nil {
+	if s := interrupted(err, causeOf(ctx)); s != nil && !is[*processExit](err) {
 		err = &stoppedError{signal: *s, err: err}
 	}
-	if err != nil && code != exitChanges {
+	if err != nil && code != exitChanges && !is[*processExit](err) {
 		a.tell(err, code, asJSON)
 	}
 	if ferr := a.flush(); ferr != nil && code == exitDone {
@@ -191,6 +198,19 @@ func (a *App) tell(err error, code int, asJSON bool) {
 	_ = view.WriteLine(a.Out, view.Failure{Message: message, Output: view.Output(err), Hint: view.Hint(err), ExitCode: code})
 }
 
+// parse parses args. What stands behind "--" is a command when it is run that is called: the
+// parser would take its first word for a process type.
+func (a *App) parse(parser *kong.Kong, args []string) (*kong.Context, error) {
+	if at := slices.Index(args, "--"); at >= 0 && slices.Contains(args[:at], "run") {
+		parsed, err := parser.Parse(args[:at])
+		if err != nil || parsed.Selected() != nil && parsed.Selected().Name == "run" {
+			a.Rest, a.Dashed = args[at+1:], true
+			return parsed, err
+		}
+	}
+	return parser.Parse(args)
+}
+
 // exitRequest is what kong's call for an exit panics with, for --help: were it to return,
 // parsing would go on and fail.
 type exitRequest int
@@ -210,7 +230,7 @@ func (a *App) command(ctx context.Context, args []string) (asJSON bool, err erro
 	if err != nil {
 		return false, err
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := a.parse(parser, args)
 	if err != nil {
 		a.flags.Color = "auto"
 		return false, newUsageError(err)

@@ -52,11 +52,14 @@ func (e *usageError) Hint() string {
 // that a signal has ended is interrupted, whatever error came of it.
 func exitCode(err, cause error) int {
 	var stale interface{ Stale() bool }
+	var process *processExit
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errChanges):
 		return exitChanges
+	case errors.As(err, &process):
+		return process.code
 	case interrupted(err, cause) != nil:
 		return interrupted(err, cause).ExitCode()
 	case is[*usageError](err):

@@ -29,13 +29,18 @@ import (
 	"github.com/slugfile/slugfile/pipeline/upload"
 )
 
-// planningFlags are the flags of every command that makes a plan.
-type planningFlags struct {
+// buildingFlags are the flags of every command that may build.
+type buildingFlags struct {
 	projectFlags
 	appFlag
 	stackFlag
 	fetchFlags
 	progressFlags
+}
+
+// planningFlags are the flags of every command that makes a plan.
+type planningFlags struct {
+	buildingFlags
 	jsonFlag
 }
 
@@ -66,13 +71,13 @@ type session struct {
 }
 
 // loading is how the project of a plan is read.
-func (f planningFlags) loading() loadOptions {
+func (f buildingFlags) loading() loadOptions {
 	return loadOptions{projectFlags: f.projectFlags, App: f.App, Stack: f.Stack, Pinned: true}
 }
 
 // open reads the project and its source tree. outputs are files that this run writes; when
 // they lie in the source tree they are no part of it.
-func (f planningFlags) open(ctx context.Context, app *App, outputs ...string) (*session, error) {
+func (f buildingFlags) open(ctx context.Context, app *App, outputs ...string) (*session, error) {
 	s := &session{app: app}
 	var err error
 	if s.mirrors, err = parseMirrors(f.Mirror); err != nil {

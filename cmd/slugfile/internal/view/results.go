@@ -43,6 +43,25 @@ func Staying(w io.Writer, app string, s Style) error {
 	return err
 }
 
+// Running says what a process runs on that is booted here, and what is missing where plain is
+// why there are no namespaces. stack may be empty.
+func Running(w io.Writer, process, stack string, plain error, s Style) error {
+	libraries := "its stack"
+	if stack != "" {
+		libraries = Clean(stack)
+	}
+	text := fmt.Sprintf("%s runs on this machine's libraries, not on those of %s.", Clean(process), libraries)
+	if process == "run" {
+		text = "The command" + strings.TrimPrefix(text, "run")
+	}
+	text = s.dim(text) + "\n"
+	if plain != nil {
+		text += s.yellow("warning:") + " no namespaces here, so paths that begin with /app will not work:\n    " + Clean(plain.Error()) + "\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
 // WriteBuilt tells the end of build for people.
 func WriteBuilt(w io.Writer, r Built, s Style) error {
 	_, err := fmt.Fprintf(w, "Built %s  %s\n%s\n", s.bold(Clean(r.Slug.Path)), Size(r.Slug.Size), s.dim(r.Slug.Checksum))
