@@ -78,7 +78,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	var done view.Applied
 	if p.Changed {
 		if !c.Local && !c.Yes && saved == nil {
-			if err := app.confirm(ctx, "Apply this plan to "+p.App+"?"); err != nil {
+			if err := app.confirm(ctx, "Apply this plan to "+p.App+"?", "slugfile apply"); err != nil {
 				return err
 			}
 		}
@@ -144,7 +144,10 @@ func (c *applyCmd) carryOut(ctx context.Context, s *session, conn *connection, p
 	err := s.deliver(ctx, run, conn, p, func(b pipeline.Built) (err error) {
 		slug = b.Slug
 		if up, rel, err = run.Publish(ctx, p.Work, slug); err == nil {
-			s.keep(slug.Digest)
+			s.keep(keptRelease{
+				AppID: p.AppID, ID: rel.ID, Version: rel.Version, Description: p.Work.Release.Description, SlugID: up.SlugID, Slug: slug.Digest, Size: slug.Size, PlanKey: slug.PlanKey,
+				ProcessTypes: p.Work.Upload.ProcessTypes, Stack: p.Work.Upload.Stack, Commit: p.Work.Upload.Commit, CommitDescription: p.Work.Upload.CommitDescription,
+			})
 		}
 		return err
 	})

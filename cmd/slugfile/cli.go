@@ -24,7 +24,10 @@ type grammar struct {
 	Apply    applyCmd    `cmd:"" help:"Make the slug and release it."`
 	Build    buildCmd    `cmd:"" help:"Make the slug, and no more."`
 	Run      runCmd      `cmd:"" help:"Boot the slug as a dyno would, on this machine."`
-	Releases releasesCmd `cmd:"" help:"List the app's releases."`
+	Releases releasesCmd `cmd:"" help:"List the app's releases, or show one."`
+	Rollback rollbackCmd `cmd:"" help:"Release an earlier release again."`
+	Logs     logsCmd     `cmd:"" help:"Show the app's log."`
+	Open     openCmd     `cmd:"" help:"Open the app in a browser."`
 	Platform platformCmd `cmd:"" help:"Serve the embedded platform on this machine."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
@@ -118,7 +121,17 @@ type (
 		Update bool   `help:"Pin again what is pinned already."`
 	}
 	releasesFlags struct {
-		Number int `short:"n" default:"15" placeholder:"N" help:"Show at most N releases; 0 shows all."`
+		Number int  `short:"n" default:"15" placeholder:"N" help:"Show at most N releases; 0 shows all."`
+		Output bool `help:"Show what the release phase of the release wrote."`
+	}
+	logsFlags struct {
+		Number int    `short:"n" default:"100" placeholder:"N" help:"Begin with the last N lines. Default: 100."`
+		Tail   bool   `short:"t" help:"Go on with the lines to come."`
+		Source string `short:"s" placeholder:"SOURCE" help:"Lines of this source only: app or heroku."`
+		Dyno   string `short:"d" placeholder:"DYNO" help:"Lines of this dyno only, such as web.1, or of all dynos of a process type, such as web."`
+	}
+	openFlags struct {
+		Print bool `help:"Print the address, and start no browser."`
 	}
 	serveFlags struct {
 		Listen string `default:"127.0.0.1:5999" placeholder:"ADDR" variable:"SLUGFILE_LISTEN" help:"Listen on ADDR. Default: 127.0.0.1:5999."`

@@ -89,6 +89,47 @@ func (c *connection) findLocal(ctx context.Context, dir string, o local.Options,
 	}
 }
 
+// notRunningError says that --local has nothing to speak to.
+type notRunningError struct{ what string }
+
+func (e *notRunningError) Error() string {
+	return e.what + ": no embedded platform runs, and only one that runs has it"
+}
+
+// Hint says how to start one.
+func (e *notRunningError) Hint() string {
+	return "start it in another terminal with \"slugfile platform\", or keep \"slugfile apply --local --stay\" up"
+}
+
+// connectRunning is connect for what only a platform that runs can tell: this process starts none.
+func (a *App) connectRunning(ctx context.Context, f platformFlags, sink event.Sink, what string) (*connection, error) {
+	if f.Local {
+		dir, err := a.platformDir("")
+		if err != nil {
+			return nil, err
+		}
+		if _, running := local.Discover(dir); !running {
+			return nil, &notRunningError{what}
+		}
+	}
+	return a.connect(ctx, f, local.Options{Boots: noApp, Private: true}, brief, sink)
+}
+
+// named is the app of the flag, else that of slug.yaml.
+func (a *App) named(ctx context.Context, f projectFlags, flag appFlag, command string) (string, error) {
+	if flag.App != "" {
+		return flag.App, nil
+	}
+	p, err := a.load(ctx, loadOptions{projectFlags: f})
+	if err != nil {
+		return "", err
+	}
+	if p.File.App == "" {
+		return "", &usageError{msg: `no app is named: add "app:" to ` + p.Shown + " or give -a", command: command}
+	}
+	return p.File.App, nil
+}
+
 // noApp boots nothing: for commands that only look.
 func noApp(string, string) bool { return false }
 

@@ -300,9 +300,9 @@ func (s *session) deliver(ctx context.Context, run *pipeline.Pipeline, c *connec
 func (a *App) userAgent() string { return name + "/" + a.Version }
 
 // confirm asks on a terminal. Where there is none, silence is not a yes.
-func (a *App) confirm(ctx context.Context, question string) error {
+func (a *App) confirm(ctx context.Context, question, command string) error {
 	if !a.InTerminal || !a.ErrTerminal {
-		return &usageError{msg: "there is no terminal to ask on: read the plan, then add -y", command: "slugfile apply"}
+		return &usageError{msg: "there is no terminal to ask on: read the plan, then add -y", command: command}
 	}
 	if _, err := fmt.Fprintf(a.Err, "%s [y/N] ", question); err != nil {
 		return err

@@ -22,7 +22,30 @@ const (
 // released is the document that names the newest released slugs of an app, the newest first.
 type released struct {
 	Slugs []digest.Digest `json:"slugs"`
+	// Releases are what this machine released, the newest first: enough to release it again when the
+	// platform has removed the slug.
+	Releases []keptRelease `json:"releases,omitempty"`
 }
+
+// keptRelease is one release and how its slug was asked for.
+type keptRelease struct {
+	AppID        string            `json:"app_id"`
+	ID           string            `json:"id"`
+	Version      int               `json:"version"`
+	Description  string            `json:"description"`
+	SlugID       string            `json:"slug_id"`
+	Slug         digest.Digest     `json:"slug"`
+	Size         int64             `json:"size"`
+	PlanKey      digest.Digest     `json:"plan_key"`
+	ProcessTypes map[string]string `json:"process_types"`
+	Stack        string            `json:"stack"`
+	Commit       string            `json:"commit,omitempty"`
+	// CommitDescription carries the plan key, so that a plan knows the slug again.
+	CommitDescription string `json:"commit_description,omitempty"`
+}
+
+// keptReleases is how many are remembered; the platform itself keeps the slugs of 20.
+const keptReleases = 50
 
 // prunedNote says when the store was last looked through, in seconds since 1970.
 type prunedNote struct {
@@ -36,17 +59,29 @@ const (
 )
 
 // keep notes that a slug was released, so that it stays in the store for a rollback.
-func (s *session) keep(slug digest.Digest) {
-	if err := s.addReleased(slug); err != nil {
+func (s *session) keep(k keptRelease) {
+	if err := s.addReleased(k); err != nil {
 		s.warnStore(err)
 	}
 }
 
-func (s *session) addReleased(slug digest.Digest) error {
-	var r released
-	if _, err := s.store.GetRef(releasedKind, s.key, &r); err != nil {
+// kept is what this machine released of the app.
+func (s *session) kept() (r released, err error) {
+	if ok, err := s.store.GetRef(releasedKind, s.key, &r); !ok {
+		return released{}, err
+	}
+	return r, nil
+}
+
+func (s *session) addReleased(k keptRelease) error {
+	r, err := s.kept()
+	if err != nil {
 		return err
 	}
+	r.Releases = slices.DeleteFunc(r.Releases, func(old keptRelease) bool { return old.ID == k.ID })
+	r.Releases = slices.Insert(r.Releases, 0, k)
+	r.Releases = r.Releases[:min(len(r.Releases), keptReleases)]
+	slug := k.Slug
 	r.Slugs = slices.DeleteFunc(r.Slugs, func(d digest.Digest) bool { return d == slug })
 	r.Slugs = slices.Insert(r.Slugs, 0, slug)
 	r.Slugs = r.Slugs[:min(len(r.Slugs), rollbacks)]

@@ -57,6 +57,8 @@ type Operation struct {
 	Checksum string `json:"checksum"`
 	Size     int64  `json:"size"`
 	SlugID   string `json:"slug_id,omitempty"`
+	// Rollback is set when an earlier release is asked for again, whose slug SlugID then is.
+	Rollback *Rollback `json:"rollback,omitempty"`
 	// Baseline is the live release that the plan was made against, with the highest version at that time.
 	Baseline Release `json:"baseline,omitzero"`
 	// Release is what came of it.
@@ -68,6 +70,14 @@ type Operation struct {
 	Told int `json:"told,omitempty"`
 	// Why is the reason for which an operation ended without its release.
 	Why string `json:"why,omitempty"`
+}
+
+// Rollback is the release whose slug and config vars come back.
+type Rollback struct {
+	Release
+	// SameSlug says that the live release has this slug already, so that it is the config vars that
+	// come back, and a slug alone does not tell the rollback from the release before it.
+	SameSlug bool `json:"same_slug,omitempty"`
 }
 
 // Release names a release.

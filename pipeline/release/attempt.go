@@ -40,12 +40,18 @@ func (a *attempt) stopped(ctx context.Context, version int, live bool, lost erro
 
 // unsent is the error of a run that was stopped before anything was asked for.
 func (a *attempt) unsent(ctx context.Context) error {
+	if back := a.op.Rollback; back != nil {
+		return fmt.Errorf("app %s is not rolled back to v%d: %w", a.op.AppName, back.Version, context.Cause(ctx))
+	}
 	return fmt.Errorf("the slug is uploaded (slug %s), and not released: %w", a.op.SlugID, context.Cause(ctx))
 }
 
 // create sends the release, and searches for it whenever it may have been made unseen.
 func (a *attempt) create(ctx context.Context, step plan.Release) (platform.Release, error) {
 	in := platform.ReleaseCreate{Slug: a.op.SlugID, Description: plan.Mark(step.Description, a.op.Apply)}
+	if back := a.op.Rollback; back != nil {
+		in = platform.ReleaseCreate{Release: back.ID} // it takes no description, and so no mark
+	}
 	for post := 1; ; post++ {
 		if rel, ok, err := a.checkBaseline(ctx, step); ok || err != nil {
 			return rel, err
@@ -220,12 +226,34 @@ func (a *attempt) list(ctx context.Context, base int) ([]platform.Release, error
 	return list, err
 }
 
-// ours are the releases that carry the mark, oldest first.
+// ours are the releases that carry the mark, oldest first; of a rollback, those that look like it.
 func (a *attempt) ours(list []platform.Release) (ours []platform.Release) {
+	if a.op.Rollback != nil {
+		return a.rollbacks(list)
+	}
 	for _, r := range slices.Backward(list) {
 		if _, id, marked := plan.ParseMark(r.Description); marked && id == a.op.Apply {
 			ours = append(ours, r)
 		}
+	}
+	return ours
+}
+
+// rollbacks are the releases that a rollback which was asked for may have made, oldest first. Nothing
+// marks them but the slug, and the words of the platform. Two people who roll back to one release
+// at one time want the same, so that either may take the other's for its own.
+func (a *attempt) rollbacks(list []platform.Release) (ours []platform.Release) {
+	back := a.op.Rollback
+	for _, r := range slices.Backward(list) {
+		switch {
+		case r.ID == a.op.Release.ID && r.ID != "":
+		case a.op.Unanswered == 0, r.Version <= a.op.Baseline.Version, r.Slug == nil, r.Slug.ID != a.op.SlugID:
+			continue
+		case r.Description == fmt.Sprintf("Rollback to v%d", back.Version):
+		case back.SameSlug || !r.Current:
+			continue
+		}
+		ours = append(ours, r)
 	}
 	return ours
 }

@@ -27,6 +27,9 @@ func (s *Stage) Recover(ctx context.Context) error {
 		}
 	}
 	for _, op := range s.Journal.Unsettled() {
+		if op.Rollback != nil {
+			continue // without a mark, a second one cannot be told from one that somebody wanted
+		}
 		a := &attempt{Stage: s, journal: s.Journal, op: op}
 		// Without an answer, a later apply tells of it.
 		if list, err := a.list(ctx, op.Baseline.Version); err == nil && a.tellTwins(a.ours(list)) {

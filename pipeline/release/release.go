@@ -159,6 +159,11 @@ func (s *Stage) run(ctx context.Context, step plan.Release, in artifact.Upload) 
 	if err != nil {
 		return artifact.Release{}, err
 	}
+	return a.release(ctx, step)
+}
+
+// release makes the release that was begun, and follows it.
+func (a *attempt) release(ctx context.Context, step plan.Release) (artifact.Release, error) {
 	rel, err := a.create(ctx, step)
 	if err != nil {
 		return artifact.Release{}, err
@@ -172,7 +177,7 @@ func (s *Stage) run(ctx context.Context, step plan.Release, in artifact.Upload) 
 	}
 	out := artifact.Release{ID: rel.ID, Version: rel.Version, Description: rel.Description}
 	// The address is a courtesy: the release is live whether or not it can be read.
-	if app, err := s.Platform.App(ctx, step.App); err == nil && app.WebURL != nil {
+	if app, err := a.Platform.App(ctx, step.App); err == nil && app.WebURL != nil {
 		out.WebURL = *app.WebURL
 	}
 	return out, nil
@@ -187,7 +192,7 @@ func (s *Stage) begin(step plan.Release, in artifact.Upload) (a *attempt, err er
 	switch open := a.journal.State().Open; {
 	case open != nil && (open.Step == journal.ReleaseIntent || open.Step == journal.ReleaseCreated):
 		return nil, fmt.Errorf("release slug %s: an earlier apply (%s) was interrupted while it released, and that must be cleared up first", in.SlugID, open.Apply)
-	case open != nil && open.SlugID == in.SlugID:
+	case open != nil && open.SlugID == in.SlugID && open.Rollback == nil:
 		a.op = *open
 	default:
 		a.op, err = a.journal.Begin(journal.Operation{

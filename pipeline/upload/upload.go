@@ -144,7 +144,7 @@ func (u *upload) begin() (err error) {
 		if open.Step == journal.ReleaseIntent || open.Step == journal.ReleaseCreated {
 			return fmt.Errorf("upload slug: an earlier apply (%s) was interrupted while it released, and that must be cleared up first", open.Apply)
 		}
-		if open.Checksum == checksum {
+		if open.Checksum == checksum && open.Rollback == nil {
 			u.op = *open
 			u.op.App, u.op.PlanKey = u.app, u.slug.PlanKey.String()
 			return nil

@@ -23,7 +23,7 @@ var Types = []string{
 	"stage_started", "stage_finished", "stage_skipped", "stage_failed",
 	"task_started", "progress", "task_finished", "task_failed",
 	"output", "warning", "retry",
-	"planned", "applied", "built", "locked", "released", "diagnostic", "error",
+	"planned", "applied", "built", "locked", "released", "release", "rolled_back", "log", "opened", "diagnostic", "error",
 }
 
 // Line is what can stand on a line of its own: an event or one of the results below.
@@ -55,6 +55,50 @@ type AppliedSlug struct {
 	ID       string `json:"id"`
 	Checksum string `json:"checksum"`
 	Size     int64  `json:"size"`
+}
+
+// RolledBack is the last line of rollback. From and To are versions, Release is the one that runs
+// now, and Uploaded says that the slug had to be uploaded again.
+type RolledBack struct {
+	App      string         `json:"app"`
+	From     int            `json:"from"`
+	To       int            `json:"to"`
+	Release  AppliedRelease `json:"release"`
+	Slug     AppliedSlug    `json:"slug"`
+	WebURL   string         `json:"web_url"`
+	Changed  bool           `json:"changed"`
+	Uploaded bool           `json:"uploaded"`
+}
+
+// Opened is the line of open.
+type Opened struct {
+	App    string `json:"app"`
+	WebURL string `json:"web_url"`
+	// Browser says that one was started.
+	Browser bool `json:"browser"`
+}
+
+// ReleaseDetail is one release in full. What the platform has removed, or may not be read, is null.
+type ReleaseDetail struct {
+	Released
+	Stack        string            `json:"stack,omitempty"`
+	Checksum     *string           `json:"checksum"`
+	Size         *int64            `json:"size"`
+	Commit       *string           `json:"commit"`
+	ProcessTypes map[string]string `json:"process_types"`
+	ConfigNames  []string          `json:"config_names"`
+}
+
+// NewReleaseDetail draws the line of one release.
+func NewReleaseDetail(d ReleaseDetails) ReleaseDetail {
+	out := ReleaseDetail{Released: NewReleased(d.Release)}
+	if s := d.Slug; s != nil {
+		out.Stack, out.Checksum, out.Size, out.Commit, out.ProcessTypes = s.Stack.Name, s.Checksum, s.Size, s.Commit, s.ProcessTypes
+	}
+	if d.ConfigKnown {
+		out.ConfigNames = append([]string{}, d.Config...)
+	}
+	return out
 }
 
 // Built is the last line of build.
@@ -165,13 +209,17 @@ type Failure struct {
 }
 
 // The names of the results in JSON lines.
-func (Planned) Type() string    { return "planned" }
-func (Applied) Type() string    { return "applied" }
-func (Built) Type() string      { return "built" }
-func (Locked) Type() string     { return "locked" }
-func (Released) Type() string   { return "released" }
-func (Diagnostic) Type() string { return "diagnostic" }
-func (Failure) Type() string    { return "error" }
+func (Planned) Type() string       { return "planned" }
+func (Applied) Type() string       { return "applied" }
+func (Built) Type() string         { return "built" }
+func (Locked) Type() string        { return "locked" }
+func (Released) Type() string      { return "released" }
+func (ReleaseDetail) Type() string { return "release" }
+func (RolledBack) Type() string    { return "rolled_back" }
+func (LogLine) Type() string       { return "log" }
+func (Opened) Type() string        { return "opened" }
+func (Diagnostic) Type() string    { return "diagnostic" }
+func (Failure) Type() string       { return "error" }
 
 // JSON writes every event as one line of JSON.
 type JSON struct {

@@ -29,6 +29,10 @@
 //	built           the last line of build: slug
 //	locked          the last line of lock: file, changed, pins
 //	released        one release of an app's history: id, version, status, current, description, user, created_at, slug_id
+//	release         one release in full: the same, with stack, checksum, size, commit, process_types, config_names
+//	rolled_back     the last line of rollback: app, from, to, release, slug, web_url, changed, uploaded
+//	log             a line of an app's log: time, source, dyno, text
+//	opened          the line of open: app, web_url, browser
 //	diagnostic      a fault of slug.yaml: file, line, column, path, message, hint, snippet
 //	error           why a command failed: message, output, hint, exit_code
 //
