@@ -213,7 +213,7 @@ func (c *tenant) step() bool {
 		}}
 		return c.do(ch, "PATCH", api+"/config-vars", config, 200, nil)
 	case n < 86:
-		if !slices.ContainsFunc(a.releases, func(r platform.Release) bool { return r.Slug != nil && r.Status == platform.Succeeded }) {
+		if !a.runsSlug() {
 			return true // there is no process type to scale yet
 		}
 		want := 1 - a.workers
@@ -289,6 +289,17 @@ func (a *tenantApp) expect(n int) {
 		a.releases = append(a.releases, platform.Release{Version: len(a.releases) + 1})
 		a.configs = append(a.configs, a.config)
 	}
+}
+
+// runsSlug says whether the live release is known to have a slug. The newest that went well need
+// not: a config change while the first release phase runs goes on without one.
+func (a *tenantApp) runsSlug() bool {
+	for _, r := range slices.Backward(a.releases) {
+		if r.ID == "" || r.Status == platform.Succeeded {
+			return r.Slug != nil
+		}
+	}
+	return false
 }
 
 // verify compares all that this client was answered with what the platform says after a kill.

@@ -3,12 +3,14 @@ package local_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/slugfile/slugfile/pipeline/platform/local"
 )
@@ -23,8 +25,13 @@ var armChild = func() error { return nil }
 func serveChild(dir string) int {
 	err := armChild()
 	var p *local.Platform
-	if err == nil {
-		p, err = local.Open(dir, local.Options{Listen: "127.0.0.1:0", RateLimit: -1})
+	// A process that the killed platform was just starting has its lock until it has begun.
+	for deadline := time.Now().Add(20 * time.Second); err == nil; time.Sleep(5 * time.Millisecond) {
+		var held *local.HeldError
+		if p, err = local.Open(dir, local.Options{Listen: "127.0.0.1:0", RateLimit: -1}); !errors.As(err, &held) || time.Now().After(deadline) {
+			break
+		}
+		err = nil
 	}
 	if err == nil {
 		err = p.Start(context.Background())
