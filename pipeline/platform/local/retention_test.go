@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,9 +91,12 @@ func TestRetention_removesTheBytesOfWhatExpired(t *testing.T) {
 func TestRetention_looksByItself(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	p := open(t, dir, local.Options{SlugLife: time.Nanosecond, RetainEvery: 20 * time.Millisecond})
+	var later atomic.Int64
+	clock := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	p := open(t, dir, local.Options{RetainEvery: 20 * time.Millisecond, Clock: clock})
 	createApp(t, p, "example")
 	upload(t, p, "example", map[string]string{"worker": "x"}, pack(t))
+	later.Store(int64(25 * time.Hour))
 	eventually(t, "the unreleased slug to go", func() bool { return len(names(t, dir, "blobs")) == 0 })
 }
 
