@@ -38,6 +38,9 @@ const DefaultGrace = 30 * time.Second
 // ErrUnsupported says that this system cannot run a slug at all.
 var ErrUnsupported = errors.New("slugs are linux/amd64 programs and need Linux to run")
 
+// ErrAbandoned says that a dyno was not wanted any more before its process started.
+var ErrAbandoned = errors.New("stopped before its process started")
+
 // Spec says what to boot.
 type Spec struct {
 	// Slug is the archive. Boot reads it from the start and leaves it open.
@@ -47,6 +50,9 @@ type Spec struct {
 	// Scratch is the directory below which Slug is unpacked; what is unpacked there goes
 	// when the dyno ends. Empty means the system's own for temporary files.
 	Scratch string
+	// Abandon, when it is closed before the process starts, ends Boot with ErrAbandoned: a big
+	// slug takes a while to unpack. A process that runs is for Stop.
+	Abandon <-chan struct{}
 	// MaxBytes and MaxEntries limit what Slug may unpack to; 0 means 16 GiB and 2,000,000.
 	MaxBytes   int64
 	MaxEntries int
@@ -270,12 +276,24 @@ func makeScratch(s Spec) (string, error) {
 
 // unpackSlug makes a tree of the dyno's own: two dynos share nothing.
 func unpackSlug(ctx context.Context, s Spec, scratch string) (string, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-s.Abandon:
+			cancel(ErrAbandoned)
+		case <-ctx.Done():
+		}
+	}()
 	if _, err := s.Slug.Seek(0, 0); err != nil {
 		return "", fmt.Errorf("read slug: %w", err)
 	}
 	dir := filepath.Join(scratch, "app")
 	limits := unpack.Options{Name: "slug", Slug: true, Volatile: true, MaxBytes: s.MaxBytes, MaxEntries: s.MaxEntries}
 	if _, err := unpack.Extract(ctx, s.Slug, dir, limits); err != nil {
+		if errors.Is(context.Cause(ctx), ErrAbandoned) {
+			return "", ErrAbandoned
+		}
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			return "", fmt.Errorf("%w (the disk of %s is full)", err, s.Scratch)
 		}

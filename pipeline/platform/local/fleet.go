@@ -490,30 +490,10 @@ func (f *fleet) boot(ctx context.Context, d *instance, slug slugRecord, env map[
 	config := f.metadata(d, slug)
 	maps.Copy(config, d.release.Config)
 	maps.Copy(config, env)
-	// A big slug takes a while to unpack. A dyno that is to stop meanwhile does not go on with it.
-	ctx, cancel := context.WithCancel(ctx)
-	var mu sync.Mutex
-	booted := false
-	go func() {
-		select {
-		case <-d.stopped:
-			mu.Lock()
-			defer mu.Unlock()
-			if !booted {
-				cancel()
-			}
-		case <-ctx.Done(): // the dyno has ended
-			cancel()
-		}
-	}()
-	process, err := dyno.Boot(ctx, dyno.Spec{
+	return dyno.Boot(ctx, dyno.Spec{
 		Slug: archive, Scratch: filepath.Join(f.p.dir, "dynos"), Name: d.name, Command: f.bootCommand(d), Port: d.port,
-		Config: config, Out: out, Plain: f.p.opts.Plain, MaxBytes: f.p.opts.UnpackLimit,
+		Config: config, Out: out, Plain: f.p.opts.Plain, MaxBytes: f.p.opts.UnpackLimit, Abandon: d.stopped,
 	})
-	mu.Lock()
-	defer mu.Unlock()
-	booted = true
-	return process, err
 }
 
 // metadata tells a dyno about itself, when the app asked for it. On Heroku the default domain
