@@ -505,6 +505,9 @@ var varying = strings.NewReplacer(
 	"<starting>", `(?: Warning: Release command starting\. Use .?heroku releases:output.* to view the log\.)?`,
 )
 
+// absent is what JavaScript prints in the place of a field that is not there.
+var absent = regexp.MustCompile(`\b(?:undefined|null|NaN|Invalid date)\b|\[object `)
+
 // like says whether text is what the pattern says, all of it.
 func like(pattern, text string) bool {
 	return regexp.MustCompile(`^(?:` + varying.Replace(regexp.QuoteMeta(pattern)) + `)$`).MatchString(text)
@@ -620,6 +623,9 @@ func (h *herokuCommand) want(t *testing.T, s step) result {
 	if r.Code != s.code || !like(s.out, r.Out) || !like(s.err, r.Err) {
 		t.Errorf("heroku %s\nexit code %d, want %d\n--- standard output\n%s\n--- want\n%s\n--- standard error\n%s\n--- want\n%s\n--- requests\n%s",
 			s.args, r.Code, s.code, r.Out, s.out, r.Err, s.err, strings.Join(requests, "\n"))
+	}
+	if missing := absent.FindString(r.Out + "\n" + r.Err); missing != "" {
+		t.Errorf("heroku %s: shows %q for something that the platform did not say:\n%s\n%s", s.args, missing, r.Out, r.Err)
 	}
 	if s.asks != "" && !slices.Contains(requests, s.asks) {
 		t.Errorf("heroku %s: did not ask %s of the platform, but:\n%s", s.args, s.asks, strings.Join(requests, "\n"))
