@@ -88,6 +88,30 @@ func TestRetention_removesTheBytesOfWhatExpired(t *testing.T) {
 	}
 }
 
+// What came after the live release failed, so that it is the oldest of all, and runs.
+func TestRetention_leavesTheLiveReleaseAlone(t *testing.T) {
+	t.Parallel()
+	needDynos(t)
+	p := open(t, t.TempDir(), local.Options{KeepReleases: 1})
+	createApp(t, p, "example")
+	live := release(t, p, "example", map[string]string{"worker": "sleep 60"})
+	failing := upload(t, p, "example", map[string]string{"worker": "sleep 60", "release": "false"}, pack(t, sh("n", "failing")))
+	for range 3 {
+		text, h := call(t, p, "POST", "/apps/example/releases", map[string]string{"slug": failing.ID}, 201)
+		r := into[platform.Release](t, text, h)
+		eventually(t, "the release phase", func() bool { return getRelease(t, p, "example", r.ID).Status == platform.Failed })
+	}
+	call(t, p, "POST", "/_clock", `{"advance":"744h"}`, 200)
+	if r := getRelease(t, p, "example", live.ID); !r.Current || r.Status != platform.Succeeded || !r.EligibleForRollback {
+		t.Errorf("the live release is %+v", r)
+	}
+	if r := getRelease(t, p, "example", "5"); r.Status != platform.Expired {
+		t.Errorf("an old failed release is %s", r.Status)
+	}
+	call(t, p, "GET", "/apps/example/slugs/"+live.Slug.ID, nil, 200)
+	call(t, p, "PATCH", "/apps/example/config-vars", `{"A":"1"}`, 200) // releases the slug that runs
+}
+
 func TestRetention_looksByItself(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
