@@ -406,7 +406,8 @@ func TestExpose_smugglesNoRequestThroughTheRouter(t *testing.T) {
 		if strings.Contains(got, "X-Smuggled") {
 			t.Errorf("%s: the app saw the hidden request:\n%s", name, got)
 		}
-		if strings.HasPrefix(got, "HTTP/1.1 2") && name != "a folded header" {
+		// An app may answer before it reads the body, and so before a bad chunk is found.
+		if strings.HasPrefix(got, "HTTP/1.1 2") && name != "a folded header" && name != "a chunk with a bad size" {
 			t.Errorf("%s: %.120q", name, got)
 		}
 	}
