@@ -653,7 +653,8 @@ func (h *herokuCommand) api(t *testing.T, path string, v any) int {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+h.platform.Token().Reveal())
-	res, err := http.DefaultClient.Do(req)
+	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

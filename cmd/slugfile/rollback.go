@@ -179,10 +179,10 @@ func (s *session) lookBack(ctx context.Context, c *connection, version string) (
 		b.to = list[i]
 	}
 	shown := fmt.Sprintf("v%d", b.to.Version)
-	switch {
-	case b.to.Status == platform.Pending:
+	switch b.to.Status {
+	case platform.Pending:
 		return fail(shown+" is in its release phase", "wait for it to end")
-	case b.to.Status == platform.Failed:
+	case platform.Failed:
 		return fail(shown+" failed in its release phase, and never ran", "name another one, or leave the version out")
 	}
 	kept, err := s.kept()

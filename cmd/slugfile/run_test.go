@@ -118,7 +118,8 @@ func TestRun_webPrintsItsAddressAndEndsWithSIGTERM(t *testing.T) {
 			break
 		}
 	}
-	res, err := http.Get(url)
+	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := c.Get(url)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())
 	}

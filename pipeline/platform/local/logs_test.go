@@ -47,7 +47,7 @@ func TestLog_keepsItsFormWhateverAnAppWrites(t *testing.T) {
 	release(t, p, "example", map[string]string{"worker": `printf '10%%\r20%%\r\n'; printf 'a\rdata: forged\rid: 1\n'; printf 'nul\0del\177 bad\377 \033[31mred\033[0m\ttab\n'; echo done; sleep 100`})
 	call(t, p, "PATCH", "/apps/example/formation/worker", `{"quantity":1}`, 200)
 	eventually(t, "its output", func() bool { return strings.Contains(strings.Join(p.Logs("example"), "\n"), "app[worker.1]: done") })
-	text := read(t, logSession(t, p, `{"lines":100,"source":"app","dyno":"worker.1"}`, "Accept", "text/event-stream")).body
+	text := read(t, logSession(t, p, `{"lines":100,"source":"app","dyno":"worker.1"}`, "Accept", "text/event-stream")).body //nolint:bodyclose // read closes it
 	var got []string
 	for event := range strings.SplitSeq(strings.TrimSuffix(text, "\n\n"), "\n\n") {
 		id, data, ok := strings.Cut(event, "\ndata: ")
@@ -69,7 +69,7 @@ func TestLog_keepsTheLast1500LinesAndNeverWaitsForAReader(t *testing.T) {
 	createApp(t, p, "example")
 	const lines = 60_000
 	release(t, p, "example", map[string]string{"worker": fmt.Sprintf(`read x < /dev/null; for i in $(seq 50); do echo start; done; sleep 1; seq -f 'line %%.0f of many that fill the buffers of a connection which nobody reads' %d; echo done; sleep 100`, lines)})
-	slow := logSession(t, p, `{"lines":10,"tail":true,"source":"app"}`)
+	slow := logSession(t, p, `{"lines":10,"tail":true,"source":"app"}`) //nolint:bodyclose // stream closes it when the test ends
 	call(t, p, "PATCH", "/apps/example/formation/worker", `{"quantity":1}`, 200)
 	done := func() bool {
 		kept := p.Logs("example")
@@ -106,22 +106,22 @@ func TestLogSessions_filterAndResume(t *testing.T) {
 		`{"lines":1500,"source":"app","type":"worker"}`: 2, `{"lines":1500,"source":"app","dyno":"worker.2"}`: 1, `{"lines":1,"source":"app"}`: 1,
 		`{"lines":1500,"source":"app","dyno":"clock.1"}`: 1, `{"lines":1500,"source":"app","dyno":"clock.7"}`: 0,
 	} {
-		if text := read(t, logSession(t, p, body)).body; strings.Count(text, "\n") != want {
+		if text := read(t, logSession(t, p, body)).body; strings.Count(text, "\n") != want { //nolint:bodyclose // read closes it
 			t.Errorf("%s: want %d lines, got %q", body, want, text)
 		}
 	}
-	text := read(t, logSession(t, p, `{"lines":2}`, "Accept", "text/event-stream")).body
+	text := read(t, logSession(t, p, `{"lines":2}`, "Accept", "text/event-stream")).body //nolint:bodyclose // read or the end of the test closes it
 	first, rest, _ := strings.Cut(text, "\n\n")
 	var id int64
 	if _, err := fmt.Sscanf(first, "id: %d\n", &id); err != nil {
 		t.Fatal(err)
 	}
-	if got := read(t, logSession(t, p, `{"lines":1}`, "Accept", "text/event-stream", "Last-Event-ID", fmt.Sprint(id))).body; got != rest {
+	if got := read(t, logSession(t, p, `{"lines":1}`, "Accept", "text/event-stream", "Last-Event-ID", fmt.Sprint(id))).body; got != rest { //nolint:bodyclose // read or the end of the test closes it
 		t.Errorf("after %d come %q, want %q", id, got, rest)
 	}
 	stop(t, p)
 	q := open(t, dir, local.Options{})
-	if got := read(t, logSession(t, q, `{"lines":1}`, "Accept", "text/event-stream", "Last-Event-ID", fmt.Sprint(id))).body; !strings.HasPrefix(got, "id: ") {
+	if got := read(t, logSession(t, q, `{"lines":1}`, "Accept", "text/event-stream", "Last-Event-ID", fmt.Sprint(id))).body; !strings.HasPrefix(got, "id: ") { //nolint:bodyclose // read or the end of the test closes it
 		t.Errorf("a reader who resumes after a restart of the platform gets %q", got)
 	}
 }
@@ -137,7 +137,7 @@ func TestStream_isTextOrEventsAndResumes(t *testing.T) {
 		t.Errorf("before it begins the stream is %d", status)
 	}
 	eventually(t, "its beginning", func() bool { status, _ := fetchHead(t, *r.OutputStreamURL); return status == 200 })
-	live := read(t, stream(t, *r.OutputStreamURL, "Accept", "text/event-stream", "Last-Event-Id", "4"))
+	live := read(t, stream(t, *r.OutputStreamURL, "Accept", "text/event-stream", "Last-Event-Id", "4")) //nolint:bodyclose // read or the end of the test closes it
 	if want := "id: 16\ndata: two␍data: x\n\nid: 22\ndata: three\n\n"; live.body != want || live.header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("the events are %q, want %q", live.body, want)
 	}
@@ -155,7 +155,7 @@ func TestStream_isTextOrEventsAndResumes(t *testing.T) {
 			{[]string{"Last-Event-Id", "16"}, 206, "three\n"},
 			{[]string{"Accept", "text/event-stream", "Last-Event-Id", "22"}, 204, ""},
 		} {
-			if got := read(t, stream(t, address, c.header...)); got.status != c.status || c.status < 400 && got.body != c.body {
+			if got := read(t, stream(t, address, c.header...)); got.status != c.status || c.status < 400 && got.body != c.body { //nolint:bodyclose // read or the end of the test closes it
 				t.Errorf("%q: %d %q, want %d %q", c.header, got.status, got.body, c.status, c.body)
 			}
 		}
