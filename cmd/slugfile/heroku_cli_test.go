@@ -653,22 +653,13 @@ func (h *herokuCommand) api(t *testing.T, path string, v any) int {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+h.platform.Token().Reveal())
-	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if v != nil && res.StatusCode < 300 {
+	code, b := exchange(t, req)
+	if v != nil && code < 300 {
 		if err := json.Unmarshal(b, v); err != nil {
 			t.Fatalf("GET %s: %v\n%s", path, err, b)
 		}
 	}
-	return res.StatusCode
+	return code
 }
 
 // settle waits until these dynos are up, and no others are there, and returns their ids.
@@ -745,17 +736,27 @@ func answers(t *testing.T, url, want string) {
 
 func status(t *testing.T, url string) (code int, body string) {
 	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, b := exchange(t, req)
+	return code, string(b)
+}
+
+// exchange sends a request on a connection of its own and reads the whole answer.
+func exchange(t *testing.T, req *http.Request) (code int, body []byte) {
+	t.Helper()
 	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
-	res, err := c.Get(url)
+	res, err := c.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
+	if body, err = io.ReadAll(res.Body); err != nil {
 		t.Fatal(err)
 	}
-	return res.StatusCode, string(b)
+	return res.StatusCode, body
 }
 
 // eventually waits for what the platform does in its own time. fn says what is still missing.

@@ -68,8 +68,8 @@ func TestLoad_everyAppIsReleasedOnce(t *testing.T) {
 			wait.Go(func() {
 				for i := int(next.Add(1)) - 1; i < apps*(part+1)/parts; i = int(next.Add(1)) - 1 {
 					dir := app(i)
-					write(t, filepath.Join(dir, "slug.yaml"), "app: "+filepath.Base(dir)+"\nstack: heroku-24\nprocess_types: {worker: ./work}\n")
-					write(t, filepath.Join(dir, "work"), fmt.Sprintf("#!/bin/sh\necho %d\n", i))
+					write(t, filepath.Join(dir, "slug.yaml"), "app: "+filepath.Base(dir)+"\nstack: heroku-24\nprocess_types: {worker: sh jobs}\n")
+					write(t, filepath.Join(dir, "jobs"), fmt.Sprintf("#!/bin/sh\necho %d\n", i))
 					start := time.Now()
 					if got := w.run(t, dir, applyArgs...); got.Code != exitDone {
 						t.Errorf("app %d: exit code %d\n%s", i, got.Code, got.Err)

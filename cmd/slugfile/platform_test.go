@@ -56,7 +56,7 @@ process_types:
 		{faults: []string{`expired on="PUT blob"`}, code: exitFailed, says: "expired"},
 	} {
 		// A web process takes its time, and only those are about it.
-		types := "  worker: ./work\n"
+		types := "  worker: sh jobs\n"
 		if strings.Contains(tt.faults[0], "boot") {
 			types = "  web: chmod +x bin/greeter; bin/greeter\n"
 		} else if strings.Contains(tt.faults[0], "phase") {
