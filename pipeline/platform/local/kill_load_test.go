@@ -291,15 +291,29 @@ func (a *tenantApp) expect(n int) {
 	}
 }
 
-// runsSlug says whether the live release is known to have a slug. The newest that went well need
-// not: a config change while the first release phase runs goes on without one.
+// runsSlug says whether the live release is known to have a slug. Once one had, all that go live
+// later have one too.
 func (a *tenantApp) runsSlug() bool {
-	for _, r := range slices.Backward(a.releases) {
-		if r.ID == "" || r.Status == platform.Succeeded {
-			return r.Slug != nil
+	return slices.ContainsFunc(a.releases, func(r platform.Release) bool { return r.Status == platform.Succeeded && r.Slug != nil })
+}
+
+// goneOnFrom are the slugs that a config change may have released: that of the release which was
+// live, or of a later one whose release phase was still to end. "" is none.
+func goneOnFrom(before []platform.Release) (slugs []string) {
+	for _, r := range slices.Backward(before) {
+		slugs = append(slugs, slugID(r))
+		if r.Status == platform.Succeeded {
+			break // it was live, or is the newest that was on its way
 		}
 	}
-	return false
+	return slugs
+}
+
+func slugID(r platform.Release) string {
+	if r.Slug == nil {
+		return ""
+	}
+	return r.Slug.ID
 }
 
 // verify compares all that this client was answered with what the platform says after a kill.
@@ -413,6 +427,8 @@ func (c *tenant) verifyReleases(a *tenantApp, open *change) {
 			c.fatalf("app %s: release v%d is pending still", a.name, r.Version)
 		case happened && i == len(list)-1 && open.slug != nil && (r.Slug == nil || r.Slug.ID != open.slug.ID):
 			c.fatalf("app %s: the %s made %+v", a.name, open.what, r)
+		case strings.HasSuffix(r.Description, " config vars") && !slices.Contains(goneOnFrom(list[:i]), slugID(r)):
+			c.fatalf("app %s: the config change %+v goes on from none of %v", a.name, r, goneOnFrom(list[:i]))
 		}
 		if r.Status == platform.Succeeded {
 			newest = r.Version

@@ -322,18 +322,9 @@ func (p *Platform) updateConfig(c *call) (answer, error) {
 		if size > configLimit {
 			return invalid("Config vars are limited to %d bytes in all; these have %d.", configLimit, size)
 		}
-		// A config change releases the slug that runs now.
-		current, err := currentIn(tx, app)
+		slug, err := latestSlug(tx, app)
 		if err != nil {
 			return err
-		}
-		var slug *slugRecord
-		if current.Slug != "" {
-			s, err := slugIn(tx, current.Slug)
-			if err != nil {
-				return err
-			}
-			slug = &s
 		}
 		if r, err = p.addRelease(tx, &app, slug, description); err != nil {
 			return err
@@ -347,6 +338,26 @@ func (p *Platform) updateConfig(c *call) (answer, error) {
 		p.launch(app, r)
 	}
 	return ok(orEmpty(app.Config))
+}
+
+// latestSlug is the slug that a config change releases: that of the newest release which is live or
+// on its way there. One that waits for its release phase would otherwise be passed by a newer
+// version with the older slug, and never go live. The new release has a release phase of its own,
+// after the one before: how that one ends decides nothing about this one. It is nil before the
+// first release of a slug.
+func latestSlug(tx *bolt.Tx, app appRecord) (*slugRecord, error) {
+	for version := app.Version; version >= app.Current; version-- {
+		var r dueRelease
+		if _, err := get(tx, bucketReleases, releaseKey(app.ID, version), &r); err != nil {
+			return nil, err
+		}
+		if version > app.Current && r.Status != platform.Pending || r.Slug == "" {
+			continue
+		}
+		slug, err := slugIn(tx, r.Slug)
+		return &slug, err
+	}
+	return nil, nil
 }
 
 // applyConfig changes the app's config and describes the release; no change has no words.
