@@ -48,7 +48,7 @@ func TestKnown_everyFactIsThere(t *testing.T) {
 		if !ok || s.Name != name {
 			t.Fatalf("Known(%q) = %+v, %v", name, s, ok)
 		}
-		for _, v := range []string{s.Ubuntu, s.GLIBC, s.GLIBCXX, s.CXXABI} {
+		for _, v := range []string{s.Ubuntu, s.GLIBC, s.GLIBCXX, s.CXXABI, s.OpenSSL, s.GCC + ".0"} {
 			if !version.MatchString(v) {
 				t.Errorf("%s: %q is no version", name, v)
 			}
