@@ -15,7 +15,7 @@ const module = "github.com/slugfile/slugfile/"
 // floors is the table of CONTRIBUTING.md: a package imports only lower floors.
 var floors = [][]string{
 	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk", "pipeline/failpoint", "pipeline/platform/local/status"},
-	1: {"pipeline/tree", "pipeline/event", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
+	1: {"pipeline/tree", "pipeline/event", "pipeline/examine", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
 	2: {"pipeline/artifact", "pipeline/unpack", "schema"},
 	3: {"config", "pipeline/journal", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},
 	4: {"pipeline/plan", "pipeline/platform/heroku", "pipeline/platform/local"},
@@ -43,7 +43,7 @@ var only = map[string][]string{
 	"github.com/aymanbagabas/go-udiff":           {"pipeline/observe"},
 	"github.com/heroku/heroku-go/v6":             {},
 	"github.com/rogpeppe/go-internal/testscript": {},
-	"mvdan.cc/sh/v3/syntax":                      {"config", "pipeline/observe"},
+	"mvdan.cc/sh/v3/syntax":                      {"config", "pipeline/observe", "pipeline/stack"},
 }
 
 // planMay is all that plan may import: what it needs to be a function of its inputs.
