@@ -149,3 +149,31 @@ type Release struct {
 	// WebURL is the app's, with a final slash. It may be empty.
 	WebURL string
 }
+
+// Severity says whether a finding stops a deploy.
+type Severity string
+
+// The severities.
+const (
+	// Error is what cannot work on the stack.
+	Error Severity = "error"
+	// Advice is what may not work, or what no process type starts with.
+	Advice Severity = "warning"
+)
+
+// Finding is something in a slug that would not run, or may not, on the stack that it is for.
+type Finding struct {
+	// Code names the kind of finding, such as "glibc". It is what `checks.allow` takes.
+	Code     string   `json:"code"`
+	Severity Severity `json:"severity"`
+	// Path is below ./app. It is empty where a process type is meant that leads to no file.
+	Path string `json:"path,omitempty"`
+	// ProcessType is the one whose command leads to Path, if one does.
+	ProcessType string `json:"process_type,omitempty"`
+	// Needs is what is wanted, and Has what is there instead: versions, sonames, machines or commands.
+	Needs string `json:"needs,omitempty"`
+	Has   string `json:"has,omitempty"`
+	// Message says both in one clause, without the path. Hint says what to do.
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
