@@ -41,6 +41,10 @@ func (f *File) Effective() []byte {
 	p.pair(0, "compression", f.Compression)
 	p.line(0, "limits:")
 	p.line(2, "slug: "+f.Limits.Slug.String())
+	if len(f.Checks.Allow) > 0 {
+		p.line(0, "checks:")
+		p.list(2, "allow", f.Checks.Allow)
+	}
 	if f.Release.Description != "" {
 		p.line(0, "release:")
 		p.pair(2, "description", f.Release.Description)

@@ -28,6 +28,8 @@ type File struct {
 	Compression string `yaml:"compression,omitempty" json:"compression" jsonschema:"enum=default,enum=fast,default=default"`
 	// Bounds that stop a run before the platform does.
 	Limits Limits `yaml:"limits,omitempty" json:"limits,omitzero"`
+	// What of the slug may be as it is, although it may not run on the stack.
+	Checks Checks `yaml:"checks,omitempty" json:"checks,omitzero"`
 	// How the release is described.
 	Release Release `yaml:"release,omitempty" json:"release,omitzero"`
 
@@ -104,6 +106,12 @@ type FileEntry struct {
 type Limits struct {
 	// The largest slug, compressed, such as 500MB. plan warns near it, apply refuses above it.
 	Slug Size `yaml:"slug,omitempty" json:"slug,omitempty" jsonschema:"default=1GB,example=500MB"`
+}
+
+// Checks is what of the slug may be as it is.
+type Checks struct {
+	// Codes of findings that stop nothing, such as glibc. The flag --allow adds one.
+	Allow []string `yaml:"allow,omitempty" json:"allow,omitempty" jsonschema:"enum=glibc,enum=interpreter,enum=libgcc,enum=library,enum=library-version,enum=libstdcxx,enum=line-ends,enum=loader,enum=machine,enum=mode,enum=program,enum=twins,example=glibc"`
 }
 
 // Release is how the release is described.

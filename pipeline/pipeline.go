@@ -69,6 +69,16 @@ func (p *Pipeline) Build(ctx context.Context, w plan.Work) (Built, error) {
 	return b, err
 }
 
+// Check stops a slug that would not run on its stack, and tells what else was found in it. It belongs to
+// the archive stage, and comes when the slug is remembered: who allows what was found need not make it again.
+func (p *Pipeline) Check(ctx context.Context, w plan.Work, s artifact.Slug) (artifact.Slug, error) {
+	s, err := p.Archive.Check(ctx, w.Archive, s)
+	if err != nil {
+		return s, p.failed(ctx, event.Archive, err)
+	}
+	return s, nil
+}
+
 // Publish uploads a slug and releases it.
 func (p *Pipeline) Publish(ctx context.Context, w plan.Work, s artifact.Slug) (artifact.Upload, artifact.Release, error) {
 	up, err := run(ctx, p, event.Upload, plan.Decision[artifact.Upload]{}, func(ctx context.Context) (artifact.Upload, error) {

@@ -65,6 +65,7 @@ func Markdown() []byte {
 		{"`build[]`", "Step"},
 		{"`files[]`", "FileEntry"},
 		{"`limits`", "Limits"},
+		{"`checks`", "Checks"},
 		{"`release`", "Release"},
 	} {
 		def, ok := root.Defs[section.def]
@@ -106,6 +107,9 @@ func (o object) kind() string {
 	case len(o.Enum) > 0:
 		return "`" + strings.Join(o.Enum, "`, `") + "`"
 	case o.Type == "array":
+		if o.Items != nil && len(o.Items.Enum) > 0 {
+			return "list of " + o.Items.kind()
+		}
 		if o.Items != nil && o.Items.Ref == "" {
 			return "list of " + o.Items.kind() + "s"
 		}

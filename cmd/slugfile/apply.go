@@ -16,6 +16,7 @@ type applyCmd struct {
 	lockFlag
 	platformFlags
 	yesFlag
+	checkFlags
 	applyFlags
 	Saved string `arg:"" optional:"" name:"plan" help:"Carry out the plan that \"plan --out\" saved in this file, without asking; or refuse when it is stale."`
 }
@@ -38,7 +39,7 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return err
 	}
-	s.inputs.Create, s.lockTimeout = c.Create, c.LockTimeout
+	s.inputs.Create, s.lockTimeout, s.allow = c.Create, c.LockTimeout, c.Allow
 	s.view = c.view(app, c.JSON)
 	defer closing(s.view, &err)
 	logs := newForward(s.view)

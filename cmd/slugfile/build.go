@@ -16,6 +16,7 @@ import (
 type buildCmd struct {
 	planningFlags
 	lockFlag
+	checkFlags
 	buildFlags
 }
 
@@ -32,7 +33,7 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 	if err != nil {
 		return err
 	}
-	s.view, s.lockTimeout = c.view(app, c.JSON), c.LockTimeout
+	s.view, s.lockTimeout, s.allow = c.view(app, c.JSON), c.LockTimeout, c.Allow
 	p, err := s.plan(ctx, nil)
 	if err == nil {
 		err = problems(p)

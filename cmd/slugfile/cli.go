@@ -11,6 +11,7 @@ import (
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/config/diag"
+	"github.com/slugfile/slugfile/pipeline/stack"
 )
 
 // grammar reads like the help: the commands in the order in which a user meets them.
@@ -75,6 +76,11 @@ type lockFlag struct {
 type platformFlags struct {
 	Local bool   `variable:"SLUGFILE_LOCAL" xor:"platform" help:"Use the embedded platform on this machine."`
 	API   string `name:"api" placeholder:"URL" variable:"SLUGFILE_API" xor:"platform" help:"Base URL of the Platform API. Default: https://api.heroku.com."`
+}
+
+// checkFlags let findings pass.
+type checkFlags struct {
+	Allow []string `placeholder:"CODE" enum:"${codes}" variable:"SLUGFILE_ALLOW" help:"Let findings of this code pass, such as glibc: the slug may not run on its stack then. Repeatable."`
 }
 
 // progressFlags choose how much is shown while a command works.
@@ -257,6 +263,7 @@ func (a *App) parser(ctx context.Context, g *grammar) (*kong.Kong, error) {
 	return kong.New(g,
 		kong.Name(name),
 		kong.Description(description),
+		kong.Vars{"codes": strings.Join(stack.Codes(), ",")},
 		kong.Writers(a.Out, a.Err),
 		kong.Exit(func(code int) { panic(exitRequest(code)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 80}),

@@ -164,7 +164,7 @@ func TestBuild_leavesOutTheLogThatItIsRedirectedTo(t *testing.T) {
 	}
 	w := newWorld(t)
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {web: ./web}\n")
+	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {web: bash web}\n")
 	write(t, filepath.Join(dir, "page"), "page\n")
 	want := w.ok(t, dir, "build", "--json")
 	log, err := os.Create(filepath.Join(dir, "deploy.log"))

@@ -62,6 +62,8 @@ type session struct {
 	against *plan.Base
 	// stream allows to read a released slug from the platform, to tell what is in it.
 	stream bool
+	// allow are codes of findings that stop nothing, beside those of slug.yaml.
+	allow []string
 	// seen is what the last plan was made of.
 	seen plan.Observed
 	// key names the app in files, and journal remembers what applies to it were about; both
@@ -257,18 +259,33 @@ func (s *session) pipeline(p platform.Platform) *pipeline.Pipeline {
 	return run
 }
 
-// build makes the slug of a plan and remembers what it was made of, for later plans.
+// build makes the slug of a plan, and stops when it would not run on its stack.
 func (s *session) build(ctx context.Context, run *pipeline.Pipeline, p plan.Plan) (pipeline.Built, error) {
-	b, err := run.Build(ctx, p.Work)
-	if err != nil || p.Work.Archive.Known != nil {
-		return b, err
+	p.Work.Archive.Allow = slices.Concat(p.Work.Archive.Allow, s.allow)
+	b, err := s.make(ctx, run, p)
+	if err == nil {
+		b.Slug, err = run.Check(ctx, p.Work, b.Slug)
 	}
+	return b, err
+}
+
+// make makes the slug of a plan and remembers what it was made of, for later plans.
+func (s *session) make(ctx context.Context, run *pipeline.Pipeline, p plan.Plan) (pipeline.Built, error) {
+	b, err := run.Build(ctx, p.Work)
+	if err == nil && p.Work.Archive.Known == nil {
+		err = s.record(p, b)
+	}
+	return b, err
+}
+
+// record remembers what a slug was made of.
+func (s *session) record(p plan.Plan, b pipeline.Built) error {
 	record := plan.NewRecord(s.inputs, p.Stack, b.Slug, b.Tree)
 	text, err := record.MarshalBinary()
 	if err != nil {
-		return b, fmt.Errorf("remember what the slug was made of: %w", err)
+		return fmt.Errorf("remember what the slug was made of: %w", err)
 	}
-	return b, s.store.PutBytes("record", b.Slug.Digest.String(), text)
+	return s.store.PutBytes("record", b.Slug.Digest.String(), text)
 }
 
 // deliver makes the slug of a plan and hands it to use, which checks the bytes when it reads
@@ -276,12 +293,13 @@ func (s *session) build(ctx context.Context, run *pipeline.Pipeline, p plan.Plan
 // again, once, and nothing is taken from earlier ones.
 func (s *session) deliver(ctx context.Context, run *pipeline.Pipeline, c *connection, p plan.Plan, use func(pipeline.Built) error) error {
 	built, err := s.build(ctx, run, p)
-	if err != nil {
-		return err
+	if err != nil && p.Work.Archive.Known == nil {
+		return err // no stored slug was read
 	}
-	err = use(built)
 	if err == nil {
-		s.tidy(ctx)
+		if err = use(built); err == nil {
+			s.tidy(ctx)
+		}
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return err

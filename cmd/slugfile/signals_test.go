@@ -80,7 +80,7 @@ func TestExitCode_isThatOfTheSignal(t *testing.T) {
 		return strings.TrimSpace(string(text))
 	}
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {web: ./web}\n")
+	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {web: bash web}\n")
 	for sig, want := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143, syscall.SIGHUP: 129} {
 		ask(http.MethodDelete, "")
 		ask(http.MethodPost, `latency=60s on="PUT blob" times=1`)

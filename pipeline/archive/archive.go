@@ -11,16 +11,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path"
 	"time"
-
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/failpoint"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/slug"
+	"github.com/slugfile/slugfile/pipeline/stack"
 	"github.com/slugfile/slugfile/pipeline/store"
 )
 
@@ -69,7 +67,6 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 	if err := early(members, step.Limit); err != nil {
 		return out, "", err
 	}
-	warnTwins(members, sink)
 
 	earlier := newCache(s.Store, sink)
 	if !s.Cold {
@@ -87,11 +84,12 @@ func (s *Stage) run(ctx context.Context, step plan.Archive, in artifact.Tree, si
 		TarSize: made.TarSize,
 		PlanKey: step.Key,
 	}
+	out.Members = w.members
+	out.Findings, out.Checked = check(step, w.members, w.facts), stack.CheckVersion
 	if err := s.Store.PutRef("slug", step.Key.String(), out); err != nil {
 		return artifact.Slug{}, "", err
 	}
 	failpoint.Hit("archive.named")
-	out.Members = w.members
 	if made.Fresh < made.Size {
 		why = decimal(made.Fresh) + " of it new"
 	}
@@ -106,6 +104,8 @@ type writing struct {
 	sink    event.Sink
 	// masked are the files that a warning told of.
 	masked map[string]bool
+	// facts are what the files need, by their paths.
+	facts facts
 }
 
 // write writes the slug, or finds that it is there. A tree that moves is looked at twice, and
@@ -128,14 +128,18 @@ func (w *writing) write(ctx context.Context, earlier *cache) (slug.Result, error
 				tell(d, t)
 			},
 			Masked: w.tellMasked,
+			Look:   w.look,
 		})
 		if err != nil {
 			return slug.Result{}, err
 		}
-		w.members = draft.Members()
+		w.members, w.facts = draft.Members(), facts{}
 		if same, ok := draft.Same(); ok && (w.step.Limit <= 0 || same.Index.Size <= w.step.Limit) {
 			tell(0, draft.TarSize())
 			tell(draft.TarSize(), draft.TarSize())
+			if err := w.learn(ctx, draft, earlier); err != nil {
+				return slug.Result{}, err
+			}
 			earlier.first(same.Index.Slug)
 			return slug.Result{Digest: same.Index.Slug, Size: same.Index.Size, TarSize: draft.TarSize(), Index: same.Index}, nil
 		}
@@ -147,6 +151,10 @@ func (w *writing) write(ctx context.Context, earlier *cache) (slug.Result, error
 				return slug.Result{}, err
 			}
 			failpoint.Hit("archive.committed")
+			if err := w.learn(ctx, draft, earlier); err != nil {
+				return slug.Result{}, err
+			}
+			earlier.know(result.Digest, w.members, w.facts)
 			earlier.remember(result.Index)
 			return result, nil
 		case errors.Is(err, slug.ErrLimit):
@@ -200,36 +208,4 @@ func percent(done, total int64) int64 {
 		return 0
 	}
 	return done * 100 / total
-}
-
-// warnTwins tells of names in one directory that differ in their Unicode form alone. They
-// are two files on Linux, and one on the macOS disk of a colleague.
-func warnTwins(members []artifact.Member, sink event.Sink) {
-	first := map[string]string{}
-	for _, m := range members {
-		if isASCII(m.Path) {
-			continue
-		}
-		dir, base := path.Split(m.Path)
-		key := dir + norm.NFC.String(base)
-		twin, ok := first[key]
-		if !ok {
-			first[key] = m.Path
-			continue
-		}
-		sink.Emit(event.Warning{
-			Stage: event.Archive, Subject: m.Path,
-			Message: fmt.Sprintf("%+q and %+q look the same: they differ only in their Unicode form", twin, m.Path),
-			Hint:    "rename one of them; other systems take them for one file",
-		})
-	}
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
 }

@@ -382,7 +382,11 @@ func TestRun_warnsOfMaskedBitsAndTwins(t *testing.T) {
 	if err := os.Chmod(filepath.Join(in.Source.Dir, "su"), 0o755|fs.ModeSetuid); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Run(context.Background(), plan.Archive{Key: key}, in); err != nil {
+	made, err := s.Run(context.Background(), plan.Archive{Key: key}, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Check(context.Background(), plan.Archive{Key: key}, made); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -395,8 +399,8 @@ func TestRun_warnsOfMaskedBitsAndTwins(t *testing.T) {
 		}
 	}
 	want := []string{
-		`"cafe\u0301" and "caf\u00e9" look the same: they differ only in their Unicode form`,
 		`"su" has mode urwxr-xr-x; the slug has it without the setuid, setgid and sticky bits`,
+		`"cafe\u0301" and "caf\u00e9" look the same: they differ only in their Unicode form`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)

@@ -22,6 +22,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/store"
@@ -107,8 +108,18 @@ func projectOf(t testing.TB, random *rand.Rand, files, long int) string {
 	save(t, root+"/lib/2/empty", nil)
 	save(t, root+"/lib/3/long.bin", text(random, long))
 	save(t, root+"/web.js", text(random, 5000))
+	// What the check finds something in, spread over the segments.
+	save(t, root+"/lib/1/a.node", tooNew)
+	save(t, root+"/lib/4/long.node", append(slices.Clone(tooNew), text(random, 600_000)...))
+	save(t, root+"/web", []byte("#!/usr/bin/env ruby\n"))
 	return root
 }
+
+// tooNew is a library that needs a newer glibc than heroku-22 has.
+var tooNew = pipetest.ELF{
+	Library: true, Needed: []string{"libc.so.6"},
+	Requires: []pipetest.ELFVersions{{Library: "libc.so.6", Versions: []string{"GLIBC_2.38"}}},
+}.Bytes()
 
 // list returns the files below root, those of some size first.
 func list(t testing.TB, root string) (files []string) {
@@ -222,7 +233,8 @@ func newBench(t testing.TB, dir string) *bench {
 	st, err := store.Open(filepath.Join(t.TempDir(), "store"))
 	must(t, err)
 	r := &recorder{}
-	return &bench{&archive.Stage{Store: st, Sink: r}, r, dir, nil, plan.Archive{Key: key, Epoch: 1}}
+	step := plan.Archive{Key: key, Epoch: 1, Stack: "heroku-22", ProcessTypes: map[string]string{"web": "sh web"}}
+	return &bench{&archive.Stage{Store: st, Sink: r}, r, dir, nil, step}
 }
 
 // cold is another bench that has nothing in its store.
@@ -294,6 +306,9 @@ func (b *bench) sameAsCold(t testing.TB, in artifact.Tree) artifact.Slug {
 	}
 	if diff := cmp.Diff(slug.Tree(cold.Members), slug.Tree(warm.Members)); diff != "" {
 		t.Fatalf("trees (-cold +warm):\n%s", diff)
+	}
+	if diff := cmp.Diff(cold.Findings, warm.Findings); diff != "" {
+		t.Fatalf("findings (-cold +warm):\n%s", diff)
 	}
 	return warm
 }

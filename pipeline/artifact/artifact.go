@@ -128,6 +128,10 @@ type Slug struct {
 	TarSize int64 `json:"tar_size"`
 	// PlanKey is the digest of every input that it was made of.
 	PlanKey digest.Digest `json:"plan_key"`
+	// Checked is the version of the check that Findings are of; 0 means that nobody has checked it.
+	// The plan key covers all that they depend on.
+	Checked  int       `json:"checked,omitempty"`
+	Findings []Finding `json:"findings,omitempty"`
 	// Members is what it holds below ./app, in its order. It is nil for a slug that was in the
 	// store already.
 	Members []Member `json:"-"`

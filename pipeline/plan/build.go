@@ -443,6 +443,7 @@ func (b *builder) work() {
 	}
 	w.Archive = Archive{
 		Key: b.p.Key, Files: in.File.Files, Level: level(in.File), Epoch: in.Epoch, Limit: int64(in.File.Limits.Slug),
+		Stack: b.stack, ProcessTypes: in.File.ProcessTypes, Allow: in.File.Checks.Allow,
 	}
 	if b.slug != nil {
 		why := "the slug is in the store"

@@ -109,6 +109,11 @@ type Archive struct {
 	Epoch int64
 	// Limit is the largest slug in bytes.
 	Limit int64
+	// Stack and ProcessTypes are what the slug is checked for, and Allow the codes of findings that
+	// stop nothing.
+	Stack        string
+	ProcessTypes map[string]string
+	Allow        []string
 }
 
 // Upload is the work of the fourth stage.

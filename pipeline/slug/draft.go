@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"iter"
 	"os"
 	"runtime"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/deflate"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
 // Draft is a slug that can be written: its members in their order, cut into segments, each
@@ -61,6 +63,24 @@ func (d *Draft) Same() (Cached, bool) {
 
 // Members are all that the slug holds, in its order.
 func (d *Draft) Members() []artifact.Member { return d.members }
+
+// Taken are the files whose bytes lie in a cached slug already, at the same path, so that Write may not read them,
+// each with the digest of that slug. One that several segments hold may come more than once.
+func (d *Draft) Taken() iter.Seq2[digest.Digest, *artifact.Member] {
+	return func(yield func(digest.Digest, *artifact.Member) bool) {
+		for i, seg := range d.segments {
+			from := d.found[i].from
+			if from == nil {
+				continue
+			}
+			for k := max(seg.from, 0); k < seg.to; k++ {
+				if m := &d.members[k]; m.Kind == tree.File && !yield(from.Index.Slug, m) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // TarSize is the length of the tar stream in bytes.
 func (d *Draft) TarSize() int64 {

@@ -1,6 +1,7 @@
 package slug
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type source struct {
 	file   *os.File
 	before fs.FileInfo
 	buf    []byte
+	// whole reads a file that is in memory, for Options.Look.
+	whole bytes.Reader
 }
 
 func (s *source) close() {
@@ -98,6 +101,9 @@ func (s *source) content(ctx context.Context, m *artifact.Member, sp span, b []b
 		if sp.off == 0 && !m.Digest.IsZero() && digest.Of(m.Content) != m.Digest {
 			return b, fmt.Errorf("%s: the content of %q is not that of its digest", m.Origin, m.Path)
 		}
+		if sp.off == 0 {
+			s.look(m, m.Content)
+		}
 		return b, nil
 	}
 	if s.m != m {
@@ -117,7 +123,23 @@ func (s *source) content(ctx context.Context, m *artifact.Member, sp span, b []b
 	if s.pos < m.Size {
 		return b, nil
 	}
-	return b, s.check()
+	if sp.n < m.Size {
+		part = nil
+	}
+	return b, s.check(part)
+}
+
+// look shows a file that was found to be right. What of it is not in memory is read again from
+// the open file: a few tables of a large program.
+func (s *source) look(m *artifact.Member, whole []byte) {
+	switch {
+	case s.o.Look == nil:
+	case whole != nil || m.Size == 0:
+		s.whole.Reset(whole)
+		s.o.Look(m, &s.whole)
+	default:
+		s.o.Look(m, io.NewSectionReader(s.file, m.At, m.Size))
+	}
 }
 
 // finish reads what is left of a file that is needed no more, for its end tells whether what
@@ -129,7 +151,7 @@ func (s *source) finish(ctx context.Context) error {
 	if err := s.skim(ctx, s.m.Size); err != nil {
 		return err
 	}
-	return s.check()
+	return s.check(nil)
 }
 
 // skim reads the file up to a place for the sake of its digest.
@@ -162,14 +184,15 @@ func (s *source) next(b []byte) error {
 	return err
 }
 
-// check is for a file that was read to its end.
-func (s *source) check() error {
+// check is for a file that was read to its end. whole is its content, or nil where that is not in memory.
+func (s *source) check(whole []byte) error {
 	m := s.m
 	s.m = nil
 	if m.At > 0 {
 		if digest.Sum(s.sum) != m.Digest {
 			return &ChangedError{m.From(), fmt.Sprintf("has other bytes for %q than before", m.Path)}
 		}
+		s.look(m, whole)
 		return nil
 	}
 	defer s.close()
@@ -183,6 +206,7 @@ func (s *source) check() error {
 	case m.Digest.IsZero() && !tree.Same(s.before, after), !m.Digest.IsZero() && digest.Sum(s.sum) != m.Digest:
 		return &ChangedError{m.From(), "has other content than before"}
 	}
+	s.look(m, whole)
 	return nil
 }
 

@@ -43,6 +43,10 @@ type Options struct {
 	// Masked is told of each file whose setuid, setgid or sticky bit is not in the slug. It is
 	// called from one goroutine. It may be nil.
 	Masked func(m artifact.Member, mode fs.FileMode)
+	// Look is shown each file that is read, when its bytes were found to be right. r holds its
+	// content until Look returns; a write that starts again shows files again. It is called from one
+	// goroutine. It may be nil.
+	Look func(m *artifact.Member, r io.ReaderAt)
 }
 
 // Result says what was written.

@@ -220,7 +220,7 @@ func (c *checker) library(p string, e *examine.ELF, soname string) {
 		return
 	}
 	other := c.stack.others(soname)
-	message := fmt.Sprintf("needs %s, which is neither in the slug nor in %s", soname, c.stack.Name)
+	message := fmt.Sprintf("needs %s, which neither the slug nor %s has", soname, c.stack.Name)
 	if other != "" {
 		message = fmt.Sprintf("needs %s; %s has %s", soname, c.stack.Name, other)
 	}

@@ -93,7 +93,7 @@ func (c *checker) startByName(name string, s started, report func(p, needs, has,
 	}
 	in := c.executable(s.word)
 	if in == "" {
-		report("", s.word, "", fmt.Sprintf("starts %s, which is neither in the slug nor in %s", s.word, c.stack.Name),
+		report("", s.word, "", fmt.Sprintf("starts %s, which neither the slug nor %s has", s.word, c.stack.Name),
 			fmt.Sprintf("put %s into the slug, as a runtime for instance", s.word))
 		return
 	}
@@ -191,7 +191,7 @@ func (c *checker) interpreter(s *examine.Script) wants {
 		return wants{name: s.Args}
 	}
 	if strings.ContainsAny(word, " \t") {
-		return wants{name: word, has: No, why: fmt.Sprintf("its first line makes env look for a program that is called %q", word)}
+		return wants{name: word, has: No, why: fmt.Sprintf("its #! line makes env look for a program called %q", word)}
 	}
 	if strings.Contains(word, "/") {
 		return wants{name: word}
@@ -258,7 +258,7 @@ func (c *checker) script(p string, s *examine.Script) {
 		return
 	}
 	if s.CR {
-		c.add(CodeLineEnds, c.severity(p), p, s.Interpreter, "", fmt.Sprintf("its first line ends as on Windows, so the program that it asks for is %q", s.Interpreter+"\r"),
+		c.add(CodeLineEnds, c.severity(p), p, s.Interpreter, "", fmt.Sprintf("its #! line ends as on Windows, so it wants a program called %q", s.Interpreter+"\r"),
 			`save it with Unix line ends; "* text=auto eol=lf" in .gitattributes keeps them`)
 		return
 	}
@@ -268,10 +268,10 @@ func (c *checker) script(p string, s *examine.Script) {
 	}
 	message, hint := w.why, "write #!/usr/bin/env -S in place of #!/usr/bin/env"
 	if message == "" {
-		message = fmt.Sprintf("its first line asks for %s, which is neither in the slug nor in %s", w.name, c.on())
+		message = fmt.Sprintf("its #! line wants %s, which neither the slug nor %s has", w.name, c.on())
 		hint = fmt.Sprintf("put %s into the slug, as a runtime for instance, or correct the line", path.Base(w.name))
 		if in := c.executable(path.Base(w.name)); in != "" && path.IsAbs(w.name) {
-			message = fmt.Sprintf("its first line asks for %s, which %s does not have", w.name, c.on())
+			message = fmt.Sprintf("its #! line wants %s, which %s does not have", w.name, c.on())
 			hint = fmt.Sprintf("%s is in the slug: write #!/app/%s, or #!/usr/bin/env %s and put its directory on PATH", in, in, path.Base(w.name))
 		}
 	}
