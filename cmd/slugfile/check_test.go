@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline/pipetest"
 )
 
@@ -57,6 +59,67 @@ func TestBuild_stopsWhatWouldNotRun(t *testing.T) {
 	write(t, filepath.Join(dir, "slug.yaml"), checkYAML+"checks: {allow: [glibc]}\n")
 	if r := w.run(t, dir, "build"); r.Code != exitDone || !strings.Contains(r.Err, "the slug is in the store") {
 		t.Errorf("checks.allow, which is no part of the key: exit code %d\n%s", r.Code, r.Err)
+	}
+}
+
+func TestInspect_rehearsesAnotherStack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "slug.yaml"), checkYAML)
+	executable(t, filepath.Join(dir, "bin/web"), tooNew.Bytes())
+	w.run(t, dir, "build", "--allow", "glibc", "-o", "../slug.tgz")
+	slug := filepath.Join(filepath.Dir(dir), "slug.tgz")
+	for _, target := range [][]string{nil, {"tree"}, {slug}} {
+		if r := w.run(t, dir, append([]string{"inspect"}, target...)...); r.Code != exitFailed || !strings.Contains(r.Out, "It would not run on heroku-22: 1 error, 0 warnings.") {
+			t.Errorf("%v: exit code %d\n%s%s", target, r.Code, r.Out, r.Err)
+		}
+		r := w.run(t, dir, append([]string{"inspect", "--stack", "heroku-24"}, target...)...)
+		if r.Code != exitDone || !strings.Contains(r.Out, "Nothing keeps it from running on heroku-24.") ||
+			!strings.Contains(r.Out, "stack     heroku-22: Ubuntu 22.04, glibc 2.35, end of life 2027-04-30") {
+			t.Errorf("%v on heroku-24: exit code %d\n%s%s", target, r.Code, r.Out, r.Err)
+		}
+	}
+	r := w.run(t, dir, "inspect", "--json")
+	var got view.Inspected
+	if err := json.Unmarshal([]byte(r.Out), &got); err != nil { // one document, and nothing else
+		t.Fatalf("%v\n%s", err, r.Out)
+	}
+	if got.V != 1 || got.Type != "inspected" || !got.Layout.OK || got.Present.Name != "heroku-22" || len(got.Findings) != 1 || got.Findings[0].Needs != "GLIBC_2.38" || got.Summary.Programs != 1 {
+		t.Errorf("%s", r.Out)
+	}
+}
+
+func TestInspect_readsARelease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-24\nprocess_types: {clock: python3 clock.py}\n")
+	write(t, filepath.Join(dir, "clock.py"), "")
+	w.ok(t, dir, "apply", "--local", "--allow", "program")
+	if r := w.run(t, dir, "inspect", "v3", "--local"); r.Code != exitFailed || !strings.Contains(r.Out, "error [program] starts python3, which neither the slug nor heroku-24 has") {
+		t.Errorf("exit code %d\n%s%s", r.Code, r.Out, r.Err)
+	}
+	if r := w.run(t, dir, "inspect", "v3", "--local", "--stack", "heroku-22"); r.Code != exitDone {
+		t.Errorf("on heroku-22: exit code %d\n%s%s", r.Code, r.Out, r.Err)
+	}
+	if r := w.run(t, dir, "inspect", "v9", "--local"); r.Code != exitFailed || !strings.Contains(r.Err, "there is no such release") {
+		t.Errorf("v9: exit code %d\n%s%s", r.Code, r.Out, r.Err)
+	}
+}
+
+func TestInspect_saysWhatIsNoSlug(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "page"), "<html>")
+	if r := w.run(t, dir, "inspect", "page"); r.Code != exitFailed || !strings.Contains(r.Out, "layout    wrong: read slug: it is not gzip") {
+		t.Errorf("exit code %d\n%s%s", r.Code, r.Out, r.Err)
+	}
+	for _, odd := range []string{"nothing", "."} {
+		if r := w.run(t, dir, "inspect", odd); r.Code != exitUsage {
+			t.Errorf("%s: exit code %d\n%s%s", odd, r.Code, r.Out, r.Err)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ type grammar struct {
 	Plan     planCmd     `cmd:"" help:"Show what apply would do."`
 	Apply    applyCmd    `cmd:"" help:"Make the slug and release it."`
 	Build    buildCmd    `cmd:"" help:"Make the slug, and no more."`
+	Inspect  inspectCmd  `cmd:"" help:"Show what is in a slug, and whether it would run on a stack."`
 	Run      runCmd      `cmd:"" help:"Boot the slug as a dyno would, on this machine."`
 	Releases releasesCmd `cmd:"" help:"List the app's releases, or show one."`
 	Rollback rollbackCmd `cmd:"" help:"Release an earlier release again."`
@@ -187,7 +188,7 @@ func (a *App) run(ctx context.Context, args []string) int {
 		err = &stoppedError{signal: *s, err: err}
 	}
 	if err != nil && code != exitChanges && !is[*processExit](err) {
-		a.tell(err, code, asJSON)
+		a.tell(err, code, asJSON && !is[*notRunningError](err)) // whose document has said why
 	}
 	if ferr := a.flush(); ferr != nil && code == exitDone {
 		return exitFailed

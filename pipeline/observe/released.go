@@ -212,7 +212,7 @@ func (s *stoppable) Read(p []byte) (int, error) {
 	return s.Reader.Read(p)
 }
 
-// ReleaseError says why no plan can be compared with an earlier release.
+// ReleaseError says why an earlier release cannot be looked at.
 type ReleaseError struct {
 	App, Version string
 	// Why goes on where "release v11 of app example" ends.
@@ -220,7 +220,7 @@ type ReleaseError struct {
 }
 
 func (e *ReleaseError) Error() string {
-	return fmt.Sprintf("compare with release %s of app %s: %s", e.Version, e.App, e.Why)
+	return fmt.Sprintf("release %s of app %s: %s", e.Version, e.App, e.Why)
 }
 
 // Hint says what to do.
@@ -234,44 +234,9 @@ var (
 // Release is an earlier release, such as v11, as what a plan is compared with. Of o it needs
 // Platform, App, Store, Stream and Sink. What cannot be known of its slug is said in the Base.
 func Release(ctx context.Context, o Options, version string) (plan.Base, error) {
-	name := o.app()
-	if name == "" {
-		return plan.Base{}, errNoApp
-	}
-	version = "v" + strings.TrimPrefix(version, "v")
-	fail := func(why, hint string) (plan.Base, error) {
-		return plan.Base{}, &ReleaseError{App: name, Version: version, Why: why, hint: hint}
-	}
-	if !versions.MatchString(version) {
-		return fail("that is no version", "a version is a number, such as v11")
-	}
-	r, err := o.Platform.Release(ctx, name, version)
-	if errors.Is(err, platform.ErrNotFound) {
-		all, listErr := o.Platform.Releases(ctx, name, 0)
-		switch {
-		case listErr != nil:
-			return plan.Base{}, fmt.Errorf("compare with release %s: %w", version, listErr)
-		case len(all) == 0:
-			return fail("there is no such release: the app has none", "")
-		}
-		return fail("there is no such release", fmt.Sprintf("the app has v%d to v%d", all[len(all)-1].Version, all[0].Version))
-	}
+	r, s, err := o.find(ctx, version)
 	if err != nil {
-		return plan.Base{}, fmt.Errorf("compare with release %s: %w", version, err)
-	}
-	if r.Slug == nil {
-		return fail("it has no slug", "name a release that a deploy made")
-	}
-	s, err := o.Platform.Slug(ctx, name, r.Slug.ID)
-	if errors.Is(err, platform.ErrNotFound) {
-		hint := "name a later release, or the git revision that it was made of"
-		if m := deployed.FindStringSubmatch(r.Description); m != nil {
-			hint = "compare with the git revision that it was made of: --against " + m[1]
-		}
-		return fail("the platform has removed its slug", hint)
-	}
-	if err != nil {
-		return plan.Base{}, fmt.Errorf("compare with release %s: %w", version, err)
+		return plan.Base{}, fmt.Errorf("compare with %w", err)
 	}
 	b := plan.Base{
 		Kind: plan.BaseRelease, Name: "v" + strconv.Itoa(r.Version), Stack: s.Stack.Name, ProcessTypes: s.ProcessTypes,
@@ -284,4 +249,70 @@ func Release(ctx context.Context, o Options, version string) (plan.Base, error) 
 	b.Record, missing, err = o.contents(ctx, r.Version, s)
 	b.Why, b.Hint = missing.why, missing.hint
 	return b, err
+}
+
+// ReadRelease hands the bytes of an earlier release's slug to visit, which reads them to their end, and
+// verifies them: what visit learnt holds only without an error. They come from the store when it has
+// them. Of o it needs Platform, App, Store and Sink.
+func ReadRelease(ctx context.Context, o Options, version string, visit func(io.Reader) error) (platform.Slug, error) {
+	r, s, err := o.find(ctx, version)
+	if err != nil {
+		return s, fmt.Errorf("look at %w", err)
+	}
+	name := "v" + strconv.Itoa(r.Version)
+	want := checksum(s)
+	if want.IsZero() {
+		return s, fmt.Errorf("look at %w", &ReleaseError{
+			App: o.app(), Version: name, Why: "its slug has no sha256, so its bytes cannot be verified", hint: "another tool made it: download it, and name the file",
+		})
+	}
+	missing, err := o.stream(ctx, "the slug of "+name, s, want, visit)
+	if err == nil && missing != (gap{}) {
+		err = fmt.Errorf("look at %w", &ReleaseError{App: o.app(), Version: name, Why: missing.why})
+	}
+	return s, err
+}
+
+// find asks the platform for a release and its slug.
+func (o Options) find(ctx context.Context, version string) (r platform.Release, s platform.Slug, err error) {
+	name := o.app()
+	if name == "" {
+		return r, s, errNoApp
+	}
+	version = "v" + strings.TrimPrefix(version, "v")
+	fail := func(why, hint string) (platform.Release, platform.Slug, error) {
+		return r, s, &ReleaseError{App: name, Version: version, Why: why, hint: hint}
+	}
+	if !versions.MatchString(version) {
+		return fail("that is no version", "a version is a number, such as v11")
+	}
+	r, err = o.Platform.Release(ctx, name, version)
+	if errors.Is(err, platform.ErrNotFound) {
+		all, listErr := o.Platform.Releases(ctx, name, 0)
+		switch {
+		case listErr != nil:
+			return r, s, fmt.Errorf("release %s: %w", version, listErr)
+		case len(all) == 0:
+			return fail("there is no such release: the app has none", "")
+		}
+		return fail("there is no such release", fmt.Sprintf("the app has v%d to v%d", all[len(all)-1].Version, all[0].Version))
+	}
+	if err != nil {
+		return r, s, fmt.Errorf("release %s: %w", version, err)
+	}
+	if r.Slug == nil {
+		return fail("it has no slug", "name a release that a deploy made")
+	}
+	s, err = o.Platform.Slug(ctx, name, r.Slug.ID)
+	if errors.Is(err, platform.ErrNotFound) {
+		hint := "name a later release, or the git revision that it was made of"
+		if m := deployed.FindStringSubmatch(r.Description); m != nil {
+			hint = "its git revision is there to compare with: slugfile plan --against " + m[1]
+		}
+		return fail("the platform has removed its slug", hint)
+	}
+	if err != nil {
+		return r, s, fmt.Errorf("release %s: %w", version, err)
+	}
+	return r, s, nil
 }
