@@ -15,10 +15,10 @@ const module = "github.com/slugfile/slugfile/"
 // floors is the table of CONTRIBUTING.md: a package imports only lower floors.
 var floors = [][]string{
 	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk", "pipeline/failpoint", "pipeline/platform/local/status"},
-	1: {"pipeline/tree", "pipeline/event", "pipeline/examine", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
+	1: {"pipeline/tree", "pipeline/event", "pipeline/examine", "pipeline/provenance", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
 	2: {"pipeline/artifact", "pipeline/unpack", "schema"},
 	3: {"config", "pipeline/journal", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},
-	4: {"pipeline/plan", "pipeline/platform/heroku", "pipeline/platform/local"},
+	4: {"pipeline/bom", "pipeline/plan", "pipeline/platform/heroku", "pipeline/platform/local"},
 	5: {"pipeline/fetch", "pipeline/compile", "pipeline/archive", "pipeline/upload", "pipeline/release", "pipeline/observe", "schema/gen"},
 	6: {"pipeline", "cmd/slugfile/internal/view"},
 	7: {"cmd/slugfile"},
@@ -41,6 +41,7 @@ var only = map[string][]string{
 	"github.com/sebdah/goldie/v2":                {"pipeline/pipetest"},
 	"github.com/oklog/ulid/v2":                   {"pipeline/journal", "pipeline/release"},
 	"github.com/aymanbagabas/go-udiff":           {"pipeline/observe"},
+	"github.com/CycloneDX/cyclonedx-go":          {"pipeline/bom"},
 	"github.com/heroku/heroku-go/v6":             {},
 	"github.com/rogpeppe/go-internal/testscript": {},
 	"mvdan.cc/sh/v3/syntax":                      {"config", "pipeline/observe", "pipeline/stack"},

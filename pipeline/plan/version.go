@@ -18,6 +18,23 @@ func (r Runtime) from() string {
 	return withoutSecrets(r.URL)
 }
 
+// Address is where the runtime comes from, for documents that others read: a URL without user,
+// query and fragment. It is empty for an archive of the repository and for a tool.
+func (r Runtime) Address() string {
+	if r.URL == "" {
+		return ""
+	}
+	return r.from()
+}
+
+// Version is what the runtime's address tells of its version, or empty.
+func (r Runtime) Version() string {
+	if r.Tool != "" {
+		return "" // a version in its path is that of something around it
+	}
+	return versionOf(r.from())
+}
+
 func withoutSecrets(url string) string {
 	url, _, _ = strings.Cut(url, "#")
 	url, _, _ = strings.Cut(url, "?")
