@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline"
@@ -22,14 +24,16 @@ type buildCmd struct {
 
 // Run makes the slug and asks no platform.
 func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
-	var outputs []string
-	if c.Output != "" {
-		if err := canBeWritten("--output", "slugfile build", c.Output, app.abs(c.Output)); err != nil {
-			return err
-		}
-		outputs = append(outputs, c.Output)
+	outputs, err := c.written(app)
+	if err != nil {
+		return err
 	}
-	s, err := c.open(ctx, app, outputs...)
+	key, err := c.signKey(app)
+	if err != nil {
+		return err
+	}
+	// The key is no output, and just as little a part of the app.
+	s, err := c.open(ctx, app, append(outputs, slices.DeleteFunc([]string{c.SignKey}, isEmpty)...)...)
 	if err != nil {
 		return err
 	}
@@ -51,7 +55,12 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 			}
 		}
 		done.Slug = view.BuiltSlug{Checksum: b.Slug.Digest.Checksum(), Size: b.Slug.Size, Path: path}
-		return nil
+		var err error
+		done.SBOM, done.Provenance, err = s.attest(ctx, attestation{
+			slug: b.Slug, plan: p, name: filepath.Base(cmp.Or(c.Output, "slug.tgz")),
+			bom: c.SBOM, provenance: c.Provenance, key: key,
+		})
+		return err
 	})
 	if err = firstError(err, s.view.Close()); err != nil {
 		return err
@@ -61,6 +70,28 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 	}
 	return view.WriteBuilt(app.Out, done, app.outStyle())
 }
+
+// written are the files that this run writes, as the user named them.
+func (c *buildCmd) written(app *App) ([]string, error) {
+	var names []string
+	seen := map[string]string{}
+	for _, f := range []struct{ flag, name string }{{"--output", c.Output}, {"--sbom", c.SBOM}, {"--provenance", c.Provenance}} {
+		if f.name == "" {
+			continue
+		}
+		if err := canBeWritten(f.flag, "slugfile build", f.name, app.abs(f.name)); err != nil {
+			return nil, err
+		}
+		if other, ok := seen[app.abs(f.name)]; ok {
+			return nil, &usageError{msg: fmt.Sprintf("%s and %s name one file: %s", other, f.flag, f.name), command: "slugfile build"}
+		}
+		seen[app.abs(f.name)] = f.flag
+		names = append(names, f.name)
+	}
+	return names, nil
+}
+
+func isEmpty(s string) bool { return s == "" }
 
 // canBeWritten finds out before the work what would spoil its end. shown is how the user
 // named the file that a flag of a command names.

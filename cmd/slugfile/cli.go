@@ -25,6 +25,7 @@ type grammar struct {
 	Apply    applyCmd    `cmd:"" help:"Make the slug and release it."`
 	Build    buildCmd    `cmd:"" help:"Make the slug, and no more."`
 	Inspect  inspectCmd  `cmd:"" help:"Show what is in a slug, and whether it would run on a stack."`
+	Verify   verifyCmd   `cmd:"" help:"Check a slug against its provenance and its bill of materials."`
 	Run      runCmd      `cmd:"" help:"Boot the slug as a dyno would, on this machine."`
 	Releases releasesCmd `cmd:"" help:"List the app's releases, or show one."`
 	Rollback rollbackCmd `cmd:"" help:"Release an earlier release again."`
@@ -115,7 +116,15 @@ type (
 		Stay   bool `variable:"SLUGFILE_STAY" help:"With --local: stay up until interrupted, as on a terminal."`
 	}
 	buildFlags struct {
-		Output string `short:"o" placeholder:"FILE" variable:"SLUGFILE_OUTPUT" help:"Write the slug to FILE too."`
+		Output     string `short:"o" placeholder:"FILE" variable:"SLUGFILE_OUTPUT" help:"Write the slug to FILE too."`
+		SBOM       string `name:"sbom" placeholder:"FILE" variable:"SLUGFILE_SBOM" help:"Write what is in the slug to FILE: a bill of materials, CycloneDX 1.6 in JSON."`
+		Provenance string `placeholder:"FILE" variable:"SLUGFILE_PROVENANCE" help:"Write what the slug was made of to FILE: an in-toto statement with SLSA provenance."`
+		SignKey    string `placeholder:"FILE" variable:"SLUGFILE_SIGN_KEY" help:"Sign the provenance with the ed25519 private key in FILE: PKCS#8 PEM or OpenSSH."`
+	}
+	verifyFlags struct {
+		Provenance string `placeholder:"FILE" variable:"SLUGFILE_PROVENANCE" help:"The signed provenance."`
+		Key        string `placeholder:"FILE" variable:"SLUGFILE_VERIFY_KEY" help:"The public key that must have signed it: PEM, or one line as in OpenSSH's .pub files."`
+		SBOM       string `name:"sbom" placeholder:"FILE" variable:"SLUGFILE_SBOM" help:"The bill of materials."`
 	}
 	runFlags struct {
 		Slug        string        `placeholder:"FILE" variable:"SLUGFILE_SLUG" help:"Run the slug in FILE instead of building one. Its process types are those of slug.yaml beside it, else of its Procfile."`

@@ -53,6 +53,7 @@ func (e *usageError) Hint() string {
 func exitCode(err, cause error) int {
 	var stale interface{ Stale() bool }
 	var process *processExit
+	var other interface{ Mismatch() bool }
 	switch {
 	case err == nil:
 		return exitDone
@@ -68,7 +69,7 @@ func exitCode(err, cause error) int {
 		return exitFile
 	case is[*view.StaleError](err), errors.As(err, &stale) && stale.Stale():
 		return exitStale
-	case is[*digest.MismatchError](err):
+	case is[*digest.MismatchError](err), errors.As(err, &other) && other.Mismatch():
 		return exitMismatch
 	case errors.Is(err, platform.ErrRateLimited):
 		return exitRateLimited

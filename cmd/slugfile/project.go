@@ -12,6 +12,7 @@ import (
 
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/config/diag"
+	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/observe"
 	"github.com/slugfile/slugfile/pipeline/plan"
@@ -38,6 +39,9 @@ type project struct {
 	File                *config.File
 	// Lock is nil when there is no slug.lock.
 	Lock *lock.File
+	// FileDigest and LockDigest are of the two files as they were read; LockDigest is zero when
+	// there is no slug.lock.
+	FileDigest, LockDigest digest.Digest
 	// Git is what git knows of Dir: sha, short and branch. It is nil outside a checkout.
 	Git map[string]string
 }
@@ -99,10 +103,12 @@ func (p *project) load(o loadOptions, read func(name string) ([]byte, error)) er
 	if err != nil {
 		return err
 	}
+	p.FileDigest = digest.Of(text)
 	var faults diag.List
 	lockText, err := read(lockName)
 	switch {
 	case err == nil:
+		p.LockDigest = digest.Of(lockText)
 		var found diag.List
 		p.Lock, found = lock.Parse(p.LockShown, lockText)
 		faults = append(faults, found...)

@@ -66,6 +66,8 @@ type session struct {
 	allow []string
 	// seen is what the last plan was made of.
 	seen plan.Observed
+	// vars names what --var has set.
+	vars []string
 	// key names the app in files, and journal remembers what applies to it were about; both
 	// are there when the app is locked.
 	key     string
@@ -80,7 +82,7 @@ func (f buildingFlags) loading() loadOptions {
 // open reads the project and its source tree. outputs are files that this run writes; when
 // they lie in the source tree they are no part of it.
 func (f buildingFlags) open(ctx context.Context, app *App, outputs ...string) (*session, error) {
-	s := &session{app: app}
+	s := &session{app: app, vars: f.overridden()}
 	var err error
 	if s.mirrors, err = parseMirrors(f.Mirror); err != nil {
 		return nil, err

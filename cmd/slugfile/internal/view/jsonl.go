@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/slugfile/slugfile/config/diag"
+	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/fetch"
 	"github.com/slugfile/slugfile/pipeline/lock"
@@ -104,6 +105,35 @@ func NewReleaseDetail(d ReleaseDetails) ReleaseDetail {
 // Built is the last line of build.
 type Built struct {
 	Slug BuiltSlug `json:"slug"`
+	// SBOM and Provenance are nil when they were not asked for.
+	SBOM       *BuiltSBOM       `json:"sbom,omitempty"`
+	Provenance *BuiltProvenance `json:"provenance,omitempty"`
+}
+
+// BuiltSBOM is a bill of materials that was written, or checked, and what it tells.
+type BuiltSBOM struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	bom.Summary
+}
+
+// BuiltProvenance is a statement that was written, or checked. KeyID is empty when it is not
+// signed, Commit outside a git checkout.
+type BuiltProvenance struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+	KeyID  string `json:"key_id,omitempty"`
+	Commit string `json:"commit,omitempty"`
+	Dirty  bool   `json:"dirty,omitempty"`
+}
+
+// Verified is the document of verify.
+type Verified struct {
+	V          int              `json:"v"`
+	Verified   bool             `json:"verified"`
+	Slug       BuiltSlug        `json:"slug"`
+	Provenance *BuiltProvenance `json:"provenance,omitempty"`
+	SBOM       *BuiltSBOM       `json:"sbom,omitempty"`
 }
 
 // BuiltSlug is a slug on this machine. Size is in bytes, compressed.

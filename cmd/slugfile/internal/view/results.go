@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/fetch"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
 )
@@ -64,8 +65,67 @@ func Running(w io.Writer, process, stack string, plain error, s Style) error {
 
 // WriteBuilt tells the end of build for people.
 func WriteBuilt(w io.Writer, r Built, s Style) error {
-	_, err := fmt.Fprintf(w, "Built %s  %s\n%s\n", s.bold(Clean(r.Slug.Path)), Size(r.Slug.Size), s.dim(r.Slug.Checksum))
+	var b strings.Builder
+	fmt.Fprintf(&b, "Built %s  %s\n%s\n", s.bold(Clean(r.Slug.Path)), Size(r.Slug.Size), s.dim(r.Slug.Checksum))
+	if d := r.SBOM; d != nil {
+		fmt.Fprintf(&b, "Wrote %s  %s\n", s.bold(Clean(d.Path)), contents(d.Summary))
+	}
+	if d := r.Provenance; d != nil {
+		fmt.Fprintf(&b, "Wrote %s  %s\n", s.bold(Clean(d.Path)), madeOf(d))
+		if d.KeyID == "" {
+			b.WriteString(s.yellow("not signed") + ": verify accepts it only with a signature, see --sign-key\n")
+		} else {
+			fmt.Fprintf(&b, "%s\n", s.dim("signed by "+d.KeyID))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// WriteVerified tells for people what verify has found to be right.
+func WriteVerified(w io.Writer, r Verified, s Style) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s  %s\n%s\n", s.green("Verified"), s.bold(Clean(r.Slug.Path)), Size(r.Slug.Size), s.dim(r.Slug.Checksum))
+	if d := r.Provenance; d != nil {
+		fmt.Fprintf(&b, "provenance         %s\n                   signed by %s\n", madeOf(d), d.KeyID)
+	}
+	if d := r.SBOM; d != nil {
+		by := "of this slug, and signed with the provenance"
+		if r.Provenance == nil {
+			by = "of this slug; no signature was checked"
+		}
+		fmt.Fprintf(&b, "bill of materials  %s\n                   %s\n", contents(d.Summary), by)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// madeOf names the commit that a slug was made of.
+func madeOf(p *BuiltProvenance) string {
+	switch {
+	case p.Commit == "":
+		return "made outside git"
+	case p.Dirty:
+		return "made of commit " + Clean(p.Commit[:min(len(p.Commit), 12)]) + " and changes to it"
+	}
+	return "made of commit " + Clean(p.Commit[:min(len(p.Commit), 12)])
+}
+
+// contents counts what a bill of materials tells.
+func contents(c bom.Summary) string {
+	var parts []string
+	for _, n := range []struct {
+		count int
+		noun  string
+	}{{c.Runtimes, "runtime"}, {c.Programs, "Go program"}, {c.Modules, "Go module"}, {c.Packages, "npm package"}, {c.Gems, "gem"}, {c.Files, "file"}} {
+		if n.count > 0 {
+			parts = append(parts, count(n.count, n.noun))
+		}
+	}
+	if parts == nil {
+		return "nothing"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Pinned tells what became of each pin, then whether the lock file, as it is shown, is another one.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sebdah/goldie/v2"
 
+	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/fetch"
 	"github.com/slugfile/slugfile/pipeline/lock"
@@ -27,7 +28,14 @@ func TestResults_areToldToPeople(t *testing.T) {
 	must(WriteApplied(&b, done, false, Style{}))
 	done.Changed = false
 	must(WriteApplied(&b, done, false, Style{}))
-	must(WriteBuilt(&b, Built{BuiltSlug{digest.Of([]byte("slug")).Checksum(), 48_100_000, "/srv/app/slug.tgz"}}, Style{}))
+	built := Built{Slug: BuiltSlug{digest.Of([]byte("slug")).Checksum(), 48_100_000, "/srv/app/slug.tgz"}}
+	must(WriteBuilt(&b, built, Style{}))
+	built.SBOM = &BuiltSBOM{Path: "/srv/app/sbom.json", SHA256: digest.Of([]byte("bom")).String(), Summary: bom.Summary{Runtimes: 1, Modules: 12, Files: 3}}
+	built.Provenance = &BuiltProvenance{Path: "/srv/app/provenance.json", Commit: "1a2b3c4d5e6f", Dirty: true}
+	must(WriteBuilt(&b, built, Style{}))
+	built.Provenance.KeyID, built.Provenance.Dirty = "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8", false
+	must(WriteVerified(&b, Verified{Slug: built.Slug, SBOM: built.SBOM, Provenance: built.Provenance}, Style{}))
+	must(WriteVerified(&b, Verified{Slug: built.Slug, SBOM: built.SBOM}, Style{}))
 
 	pin := func(text string) *lock.Pin {
 		return &lock.Pin{Name: "node", SHA256: digest.Of([]byte(text)), Size: 27_812_345}
