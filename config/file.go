@@ -94,7 +94,7 @@ type FileEntry struct {
 	Into string `yaml:"into" json:"into" jsonschema:"minLength=1,example=bin/start"`
 	// Globs, relative to from, that are left out.
 	Exclude []string `yaml:"exclude,omitempty" json:"exclude,omitempty" jsonschema:"minLength=1,example=test/**"`
-	// Exact paths in the source tree that may pass the built-in list of files that hold credentials.
+	// Exact paths in the source tree that may hold credentials: they pass the built-in list of names and the search of their content.
 	IncludeSecrets []string `yaml:"include_secrets,omitempty" json:"include_secrets,omitempty" jsonschema:"minLength=1,example=config/public.pem"`
 	// The text of an inline file. slugfile replaces nothing in it.
 	Content string `yaml:"content,omitempty" json:"content,omitempty"`

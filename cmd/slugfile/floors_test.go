@@ -14,7 +14,7 @@ const module = "github.com/slugfile/slugfile/"
 
 // floors is the table of CONTRIBUTING.md: a package imports only lower floors.
 var floors = [][]string{
-	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk", "pipeline/failpoint", "pipeline/platform/local/status"},
+	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk", "pipeline/failpoint", "pipeline/platform/local/status", "pipeline/secret"},
 	1: {"pipeline/tree", "pipeline/event", "pipeline/examine", "pipeline/provenance", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
 	2: {"pipeline/artifact", "pipeline/unpack", "schema"},
 	3: {"config", "pipeline/journal", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},
@@ -50,7 +50,7 @@ var only = map[string][]string{
 // planMay is all that plan may import: what it needs to be a function of its inputs.
 var planMay = []string{
 	module + "config", module + "config/diag", module + "pipeline/lock", module + "pipeline/stack", module + "pipeline/platform",
-	module + "pipeline/artifact", module + "pipeline/tree", module + "pipeline/digest",
+	module + "pipeline/artifact", module + "pipeline/tree", module + "pipeline/digest", module + "pipeline/secret",
 }
 
 // planMayNot touches the world.

@@ -103,8 +103,37 @@ func (f buildingFlags) open(ctx context.Context, app *App, outputs ...string) (*
 	if s.inputs, err = app.inputs(ctx, s.project, outputs, known); err != nil {
 		return nil, err
 	}
+	if err := s.findSecrets(ctx); err != nil {
+		return nil, err
+	}
 	app.hidePassed(s.project)
 	return s, nil
+}
+
+// findSecrets looks into the files that the slug or a step can take.
+func (s *session) findSecrets(ctx context.Context) (err error) {
+	reach, _ := plan.Reachable(s.inputs)
+	src := artifact.Source{Dir: s.inputs.Source.Dir, Tree: reach}
+	s.inputs.Secrets, err = observe.SourceSecrets(ctx, src, s.project.File.Files, s.store)
+	return err
+}
+
+// warnSecrets tells of what runtimes and steps brought into a slug that was just made. It is
+// theirs, often a key for their own tests, so it stops nothing.
+func (s *session) warnSecrets(ctx context.Context, slug artifact.Slug) error {
+	hits, err := observe.SlugSecrets(ctx, s.inputs.Source.Dir, slug.Members, s.store)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		s.view.Emit(event.Warning{Stage: event.Archive, Subject: "slug", Message: err.Error()})
+	case len(hits) > 0:
+		s.view.Emit(event.Warning{
+			Stage: event.Archive, Subject: "slug", Message: plan.TellSecrets(hits),
+			Hint: "whoever can download the slug can read it: see whether it is more than a test's, and leave it out with exclude or only",
+		})
+	}
+	return nil
 }
 
 // inputs reads the source tree and puts together what a plan is made of.
@@ -274,10 +303,13 @@ func (s *session) build(ctx context.Context, run *pipeline.Pipeline, p plan.Plan
 // make makes the slug of a plan and remembers what it was made of, for later plans.
 func (s *session) make(ctx context.Context, run *pipeline.Pipeline, p plan.Plan) (pipeline.Built, error) {
 	b, err := run.Build(ctx, p.Work)
-	if err == nil && p.Work.Archive.Known == nil {
-		err = s.record(p, b)
+	if err != nil || p.Work.Archive.Known != nil {
+		return b, err
 	}
-	return b, err
+	if err := s.warnSecrets(ctx, b.Slug); err != nil {
+		return b, err
+	}
+	return b, s.record(p, b)
 }
 
 // record remembers what a slug was made of.

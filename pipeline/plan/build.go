@@ -38,6 +38,7 @@ func Build(in Inputs, seen Observed) Plan {
 	p.Stack, p.Key = b.stack, b.key
 	p.Basis = basis(in, seen)
 
+	b.secrets()
 	b.target()
 	b.decide()
 	b.drift()

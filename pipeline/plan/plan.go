@@ -11,6 +11,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/platform"
+	"github.com/slugfile/slugfile/pipeline/secret"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
@@ -24,7 +25,10 @@ type Inputs struct {
 	Source artifact.Source
 	// Withheld lists what the deny list and .slugignore kept out.
 	Withheld []tree.Withheld
-	Git      Git
+	// Secrets are the places of the source tree, and of inline files, that hold what looks like a
+	// credential and that nobody asked for, in the order of the tree.
+	Secrets []secret.Hit
+	Git     Git
 	// Epoch is the mtime of every member of the slug, in seconds since 1970.
 	Epoch int64
 	// OS and Arch are of this machine, in Go's words.

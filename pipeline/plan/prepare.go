@@ -40,6 +40,13 @@ func Prepare(in Inputs) Inputs {
 	return in
 }
 
+// Reachable is the part of the source tree that a step or the slug can take, and its BareDigest.
+// There must be a slug.yaml.
+func Reachable(in Inputs) (tree.Manifest, digest.Digest) {
+	p := in.prepare()
+	return p.reachable.tree, p.reachable.digest
+}
+
 // prepare returns what is known, or works it out.
 func (in Inputs) prepare() *prepared {
 	if p := in.prepared; p != nil && p.file == in.File && same(p.source, in.Source.Tree) {
