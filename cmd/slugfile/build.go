@@ -13,6 +13,10 @@ import (
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline"
 	"github.com/slugfile/slugfile/pipeline/archive"
+	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/junk"
+	"github.com/slugfile/slugfile/pipeline/plan"
+	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
 type buildCmd struct {
@@ -54,6 +58,13 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 				return err
 			}
 		}
+		if c.JSON || c.Verbose > 0 {
+			held, err := s.contents(b.Slug)
+			if err != nil {
+				return err
+			}
+			done.Advice = junk.Advise(held)
+		}
 		done.Slug = view.BuiltSlug{Checksum: b.Slug.Digest.Checksum(), Size: b.Slug.Size, Path: path}
 		var err error
 		done.SBOM, done.Provenance, err = s.attest(ctx, attestation{
@@ -69,6 +80,23 @@ func (c *buildCmd) Run(ctx context.Context, app *App) (err error) {
 		return view.WriteLine(app.Out, done)
 	}
 	return view.WriteBuilt(app.Out, done, app.outStyle())
+}
+
+// contents is what a slug holds, or nothing when the store has forgotten it.
+func (s *session) contents(slug artifact.Slug) (tree.Manifest, error) {
+	if slug.Members == nil {
+		b, ok, err := s.store.GetBytes("record", slug.Digest.String())
+		var r plan.Record
+		if err != nil || !ok || r.UnmarshalBinary(b) != nil {
+			return nil, err
+		}
+		return r.Tree, nil
+	}
+	m := make(tree.Manifest, len(slug.Members))
+	for i := range slug.Members {
+		m[i] = slug.Members[i].Entry
+	}
+	return m, nil
 }
 
 // written are the files that this run writes, as the user named them.

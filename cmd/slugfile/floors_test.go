@@ -16,7 +16,7 @@ const module = "github.com/slugfile/slugfile/"
 var floors = [][]string{
 	0: {"config/diag", "pipeline/deflate", "pipeline/digest", "pipeline/disk", "pipeline/failpoint", "pipeline/platform/local/status", "pipeline/secret"},
 	1: {"pipeline/tree", "pipeline/event", "pipeline/examine", "pipeline/provenance", "pipeline/transport", "pipeline/sandbox", "config/yamlnode"},
-	2: {"pipeline/artifact", "pipeline/unpack", "schema"},
+	2: {"pipeline/artifact", "pipeline/junk", "pipeline/unpack", "schema"},
 	3: {"config", "pipeline/journal", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},
 	4: {"pipeline/bom", "pipeline/plan", "pipeline/platform/heroku", "pipeline/platform/local"},
 	5: {"pipeline/fetch", "pipeline/compile", "pipeline/archive", "pipeline/upload", "pipeline/release", "pipeline/observe", "schema/gen"},

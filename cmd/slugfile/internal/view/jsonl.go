@@ -15,6 +15,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/junk"
 	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/platform"
 )
@@ -108,6 +109,8 @@ type Built struct {
 	// SBOM and Provenance are nil when they were not asked for.
 	SBOM       *BuiltSBOM       `json:"sbom,omitempty"`
 	Provenance *BuiltProvenance `json:"provenance,omitempty"`
+	// Advice is what the slug could do without. It is empty when what is in it is not known.
+	Advice []junk.Advice `json:"advice,omitempty"`
 }
 
 // BuiltSBOM is a bill of materials that was written, or checked, and what it tells.

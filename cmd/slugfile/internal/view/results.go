@@ -7,6 +7,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/junk"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
 )
 
@@ -78,8 +79,37 @@ func WriteBuilt(w io.Writer, r Built, s Style) error {
 			fmt.Fprintf(&b, "%s\n", s.dim("signed by "+d.KeyID))
 		}
 	}
+	b.WriteString(advice(r.Advice, s))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// Advice of less than this is not worth a line, in bytes; shownJunk is how many paths a line names.
+const (
+	leastJunk = 100_000
+	shownJunk = 3
+)
+
+// advice says what could be left out of a slug, or nothing.
+func advice(list []junk.Advice, s Style) string {
+	var b strings.Builder
+	for _, a := range list {
+		if a.Bytes < leastJunk {
+			continue
+		}
+		if b.Len() == 0 {
+			b.WriteString("Could be left out (sizes before compression):\n")
+		}
+		fmt.Fprintf(&b, "  %s  %s in %s\n", s.bold(a.Kind), Size(a.Bytes), count(a.Files, "file"))
+		for _, p := range a.Paths[:min(len(a.Paths), shownJunk)] {
+			fmt.Fprintf(&b, "      %s  %s\n", pad(Size(p.Bytes), 8), shorten(quoted(p.Path), columns-16))
+		}
+		if more := len(a.Paths) + a.More - shownJunk; more > 0 {
+			fmt.Fprintf(&b, "      %s\n", s.dim(fmt.Sprintf("and %d more", more)))
+		}
+		b.WriteString(wrap(s.cyan("  hint:"), "  hint:", a.Hint, columns))
+	}
+	return b.String()
 }
 
 // WriteVerified tells for people what verify has found to be right.

@@ -9,8 +9,10 @@ import (
 	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/fetch"
+	"github.com/slugfile/slugfile/pipeline/junk"
 	"github.com/slugfile/slugfile/pipeline/lock"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
+	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
 func TestResults_areToldToPeople(t *testing.T) {
@@ -30,6 +32,16 @@ func TestResults_areToldToPeople(t *testing.T) {
 	must(WriteApplied(&b, done, false, Style{}))
 	built := Built{Slug: BuiltSlug{digest.Of([]byte("slug")).Checksum(), 48_100_000, "/srv/app/slug.tgz"}}
 	must(WriteBuilt(&b, built, Style{}))
+	built.Advice = junk.Advise(tree.Manifest{
+		{Path: "node/include/node/v8.h", Kind: tree.File, Size: 12_000_000},
+		{Path: "node_modules/a/index.js.map", Kind: tree.File, Size: 99_999},
+		{Path: "node_modules/a/test/x", Kind: tree.File, Size: 400_000},
+		{Path: "node_modules/b/test/x", Kind: tree.File, Size: 300_000},
+		{Path: "node_modules/c/test/x", Kind: tree.File, Size: 200_000},
+		{Path: "node_modules/d/test/x", Kind: tree.File, Size: 100_000},
+	})
+	must(WriteBuilt(&b, built, Style{}))
+	built.Advice = nil
 	built.SBOM = &BuiltSBOM{Path: "/srv/app/sbom.json", SHA256: digest.Of([]byte("bom")).String(), Summary: bom.Summary{Runtimes: 1, Modules: 12, Files: 3}}
 	built.Provenance = &BuiltProvenance{Path: "/srv/app/provenance.json", Commit: "1a2b3c4d5e6f", Dirty: true}
 	must(WriteBuilt(&b, built, Style{}))

@@ -26,7 +26,7 @@
 //	retry           an attempt failed and another follows: stage, subject, attempt, wait_ns, error
 //	planned         the plan that is carried out: plan
 //	applied         the last line of apply: app, release, slug, web_url, changed
-//	built           the last line of build: slug, sbom, provenance
+//	built           the last line of build: slug, sbom, provenance, advice
 //	locked          the last line of lock: file, changed, pins
 //	released        one release of an app's history: id, version, status, current, description, user, created_at, slug_id
 //	release         one release in full: the same, with stack, checksum, size, commit, process_types, config_names
