@@ -197,7 +197,7 @@ func (a *App) run(ctx context.Context, args []string) int {
 		err = &stoppedError{signal: *s, err: err}
 	}
 	if err != nil && code != exitChanges && !is[*processExit](err) {
-		a.tell(err, code, asJSON && !is[*notRunningError](err)) // whose document has said why
+		a.tell(err, code, asJSON && !is[*wouldNotRunError](err)) // whose document has said why
 	}
 	if ferr := a.flush(); ferr != nil && code == exitDone {
 		return exitFailed

@@ -73,15 +73,15 @@ func (c *inspectCmd) Run(ctx context.Context, app *App) (err error) {
 		err = view.Inspection(app.Out, r, view.PlanOptions{Style: app.outStyle(), Verbose: c.Verbose > 0})
 	}
 	if err == nil && !r.Runs() {
-		err = &notRunningError{r}
+		err = &wouldNotRunError{r}
 	}
 	return err
 }
 
-// notRunningError is the answer "no".
-type notRunningError struct{ r view.Inspected }
+// wouldNotRunError is the answer "no".
+type wouldNotRunError struct{ r view.Inspected }
 
-func (e *notRunningError) Error() string {
+func (e *wouldNotRunError) Error() string {
 	if !e.r.Layout.OK {
 		return "this is no slug that a dyno could run"
 	}
