@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -50,7 +51,7 @@ func TestBuild_stopsWhatWouldNotRun(t *testing.T) {
 	if r := w.run(t, dir, "apply", "--local"); r.Code != exitFailed || strings.Contains(r.Err, "upload") {
 		t.Errorf("apply: exit code %d\n%s", r.Code, r.Err)
 	}
-	if r := w.run(t, dir, "build", "--allow", "glibc"); r.Code != exitDone || !strings.Contains(r.Err, "warning: bin/web: needs GLIBC_2.38; heroku-22 has 2.35 (glibc is allowed)") {
+	if r := w.run(t, dir, "build", "--allow", "glibc"); r.Code != exitDone || !strings.Contains(r.Err, "warning: bin/web: needs GLIBC_2.38; heroku-22 has 2.35") {
 		t.Errorf("--allow: exit code %d\n%s", r.Code, r.Err)
 	}
 	if r := w.run(t, dir, "build", "--allow", "everything"); r.Code != exitUsage {
@@ -120,6 +121,23 @@ func TestInspect_saysWhatIsNoSlug(t *testing.T) {
 		if r := w.run(t, dir, "inspect", odd); r.Code != exitUsage {
 			t.Errorf("%s: exit code %d\n%s%s", odd, r.Code, r.Out, r.Err)
 		}
+	}
+}
+
+// Here it may well run; what is said is about the stack.
+func TestRun_bootsHereWhatWouldNotRunThere(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("dynos run on Linux")
+	}
+	w := newWorld(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-22\nprocess_types: {worker: bin/work}\n")
+	executable(t, filepath.Join(dir, "bin/work"), []byte("#!/bin/sh\necho worked\n"))
+	executable(t, filepath.Join(dir, "lib/x.node"), tooNew.Bytes())
+	r := w.run(t, dir, "run", "worker")
+	if r.Code != exitDone || !strings.Contains(r.Out, "worked") || !strings.Contains(r.Err, "warning: lib/x.node: needs GLIBC_2.38; heroku-22 has 2.35") {
+		t.Errorf("exit code %d\n%s%s", r.Code, r.Out, r.Err)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline"
 	"github.com/slugfile/slugfile/pipeline/platform/dyno"
+	"github.com/slugfile/slugfile/pipeline/stack"
 )
 
 type runCmd struct {
@@ -248,6 +249,7 @@ func (c *runCmd) slug(ctx context.Context, app *App, needTypes bool) (r runnable
 		return r, err
 	}
 	s.view, s.lockTimeout = c.view(app, false), c.LockTimeout
+	s.allow = stack.Codes() // it boots on this machine, whatever its stack lacks
 	p, err := s.plan(ctx, nil)
 	if err == nil {
 		err = problems(p)
