@@ -43,11 +43,12 @@ func (c *inspectCmd) Run(ctx context.Context, app *App) (err error) {
 		own, err = c.file(ctx, app, &r, &contents)
 	}
 	var wrong *layoutError
-	if errors.As(err, &wrong) {
+	switch {
+	case errors.As(err, &wrong):
 		r.Layout = view.Layout{Why: wrong.Error()}
-	} else if err != nil {
+	case err != nil:
 		return err
-	} else {
+	default:
 		r.Layout.OK = true
 	}
 	now := app.Now().Unix()

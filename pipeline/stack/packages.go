@@ -64,8 +64,8 @@ func (s Stack) Packages() []string { return slices.Sorted(maps.Keys(images()[s.N
 func (s Stack) hasPackage(names []string) bool {
 	img := images()[s.Name]
 	return slices.ContainsFunc(names, func(n string) bool {
-		prefix, any := strings.CutSuffix(n, "*")
-		if !any {
+		prefix, star := strings.CutSuffix(n, "*")
+		if !star {
 			return img.packages[n]
 		}
 		for p := range img.packages {
