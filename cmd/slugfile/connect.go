@@ -59,31 +59,40 @@ func (a *App) connect(ctx context.Context, f platformFlags, o local.Options, wai
 // findLocal uses the embedded platform that runs on dir, or runs it here.
 func (c *connection) findLocal(ctx context.Context, dir string, o local.Options, wait time.Duration, sink event.Sink) error {
 	o.Listen = "127.0.0.1:0"
+	own, info, err := awaitPlatform(ctx, dir, o, wait, sink)
+	if err != nil {
+		return err
+	}
+	if own != nil {
+		if err := own.Start(ctx); err != nil {
+			return err
+		}
+		c.own, info = own, own.Info()
+	}
+	c.info = info
+	return nil
+}
+
+// awaitPlatform opens the embedded platform on dir once no other process has it, or finds one that
+// runs there and can be used: then own is nil. wait is as in connect.
+func awaitPlatform(ctx context.Context, dir string, o local.Options, wait time.Duration, sink event.Sink) (own *local.Platform, info local.Info, err error) {
 	start := time.Now()
 	for told := false; ; {
-		info, running := local.Discover(dir)
-		if running {
-			c.info = info
-			return nil
+		if info, running := local.Discover(dir); running {
+			return nil, info, nil
 		}
 		var held *local.HeldError
 		own, err := openPlatform(dir, o)
 		switch waited := time.Since(start); {
-		case err == nil:
-			if err := own.Start(ctx); err != nil {
-				return err
-			}
-			c.own, c.info = own, own.Info()
-			return nil
 		case !errors.As(err, &held) || wait > 0 && waited >= wait:
-			return err
+			return own, info, err
 		case waited >= time.Second && !told:
 			told = true
 			sink.Emit(event.Warning{Message: held.Holder() + " has the embedded platform for itself; waiting for it to end"})
 		}
 		select {
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return nil, info, context.Cause(ctx)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
@@ -26,6 +27,11 @@ func (c *platformCmd) faults() ([]local.FaultRule, error) {
 	return rules, nil
 }
 
+// leftover is how long the platform waits for what another one has left: the kernel gives back the
+// lock of a killed process with its last child that was just starting, and a command with --local
+// that ends may be stopping its dynos still.
+const leftover = 5 * time.Second
+
 // Run serves the embedded platform until it is interrupted.
 func (c *platformCmd) Run(ctx context.Context, app *App) error {
 	if c.BootTimeout <= 0 {
@@ -47,10 +53,14 @@ func (c *platformCmd) Run(ctx context.Context, app *App) error {
 	}
 	v := c.view(app, false)
 	logs := newForward(v)
-	p, err := openPlatform(dir, local.Options{
+	o := local.Options{
 		Listen: c.Listen, AllowNonLoopback: c.AllowRemote, Log: logs.log, BootTimeout: c.BootTimeout,
 		RateLimit: c.RateLimit, Faults: faults, FaultSeed: c.FaultSeed,
-	})
+	}
+	p, _, err := awaitPlatform(ctx, dir, o, leftover, v)
+	if err == nil && p == nil {
+		p, err = openPlatform(dir, o) // one runs: this says which
+	}
 	if err != nil {
 		return err
 	}

@@ -3,9 +3,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,6 +98,43 @@ process_types:
 	// What was refused is released once the faults are gone.
 	if got := w.apply(t, dir, "apply", "--local", "--json"); !got.Changed {
 		t.Errorf("without faults: %+v", got)
+	}
+}
+
+// A platform that was killed may have its lock until the kernel has cleared up after it.
+func TestPlatform_waitsForADirectoryThatIsInUseStill(t *testing.T) {
+	t.Parallel()
+	r := &rig{world: newWorld(t)}
+	before, err := local.Open(filepath.Join(r.Env["XDG_DATA_HOME"], "slugfile", "platform"), local.Options{Private: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() {
+		if err := before.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(end)
+	waiting := fmt.Sprintf("process %d has the embedded platform for itself; waiting for it to end", os.Getpid())
+	if got := r.run(t, t.TempDir(), "platform", "--listen", "127.0.0.1:0"); got.Code != exitFailed ||
+		strings.Count(got.Err, waiting) != 1 || !strings.Contains(got.Err, "process "+strconv.Itoa(os.Getpid())+" uses it; stop it, or give another directory") {
+		t.Errorf("a directory that stays in use: exit code %d\n%s", got.Code, got.Err)
+	}
+	p := r.prepareStart(t, "platform", "--listen", "127.0.0.1:0")
+	waits, serves := p.errs.shows(waiting), p.out.shows("SLUGFILE_API")
+	p.begin(t)
+	p.until(t, "word that it waits", waits)
+	end()
+	p.until(t, "platform", serves)
+}
+
+func TestPlatform_saysAtOnceThatAnotherOneRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.startPlatform(t)
+	got := w.run(t, t.TempDir(), "platform", "--listen", "127.0.0.1:0")
+	if got.Code != exitFailed || strings.Contains(got.Err, "waiting") || !strings.Contains(got.Err, " uses it; stop it, or give another directory") {
+		t.Errorf("exit code %d\n%s", got.Code, got.Err)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -113,4 +115,40 @@ func TestKill_takesTheDynosAlongAndBringsThemBack(t *testing.T) {
 	}
 	_, _ = startChild(t, dir)
 	eventually(t, "the dyno of the third process", up)
+}
+
+func TestOpen_clearsUpAfterADynoThatWritesToTheLast(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for round := range 10 {
+		left := filepath.Join(dir, "dynos", "web.1", "app")
+		if err := os.MkdirAll(left, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writing, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			// Its end is that of the directory, or of a process that is being killed.
+			for n := range 2000 {
+				f, err := os.Create(filepath.Join(left, strconv.Itoa(n)))
+				if err != nil {
+					break
+				}
+				_ = f.Close() // nothing was written
+				if n == 50 {
+					close(writing)
+				}
+			}
+		}()
+		<-writing
+		p, err := local.Open(dir, local.Options{})
+		<-done
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if names := names(t, dir, "dynos"); len(names) > 0 {
+			t.Errorf("round %d: %v is left", round, names)
+		}
+		stop(t, p)
+	}
 }

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -283,9 +284,8 @@ func lockDir(dir string) (*flock.Flock, error) {
 
 // load reads what the directory holds and clears what a killed platform left.
 func (p *Platform) load() error {
-	// Whoever ran these dynos is dead, and they died with it.
 	scratch := filepath.Join(p.dir, "dynos")
-	if err := os.RemoveAll(scratch); err != nil {
+	if err := removeScratch(scratch); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
@@ -313,6 +313,17 @@ func (p *Platform) load() error {
 		return err
 	}
 	return p.sweep()
+}
+
+// removeScratch clears what dynos left. Whoever ran them is dead, and they die with it, but the
+// kernel may not be done with that: one that writes to the last refills what was just emptied.
+func removeScratch(dir string) error {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := os.RemoveAll(dir)
+		if !errors.Is(err, syscall.ENOTEMPTY) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // removeTemps drops the files that a killed platform was about to put in their places.
