@@ -486,9 +486,13 @@ func (f *fleet) boot(ctx context.Context, d *instance, slug slugRecord, env map[
 		return nil, fmt.Errorf("open slug %s: %w", slug.ID, err)
 	}
 	defer archive.Close()
+	released, err := f.p.releasedConfig(f.app, d.release.Version)
+	if err != nil {
+		return nil, err
+	}
 	f.p.warnPlain(f)
 	config := f.metadata(d, slug)
-	maps.Copy(config, d.release.Config)
+	maps.Copy(config, released)
 	maps.Copy(config, env)
 	return dyno.Boot(ctx, dyno.Spec{
 		Slug: archive, Scratch: filepath.Join(f.p.dir, "dynos"), Name: d.name, Command: f.bootCommand(d), Port: d.port,

@@ -24,6 +24,9 @@ var (
 	bucketReleases = []byte("releases") // app id, version (8 bytes) -> releaseRecord
 )
 
+// dbFormat is the form of the records. A program that does not know it would lose config vars.
+const dbFormat = 2
+
 // metaRecord is what holds for the whole platform.
 type metaRecord struct {
 	Format    int       `json:"format"`
@@ -88,13 +91,13 @@ type slugRecord struct {
 }
 
 type releaseRecord struct {
-	ID          string            `json:"id"`
-	App         string            `json:"app"`
-	Version     int               `json:"version"`
-	Status      string            `json:"status"`
-	Description string            `json:"description"`
-	Slug        string            `json:"slug,omitempty"`
-	Config      map[string]string `json:"config"`
+	ID          string `json:"id"`
+	App         string `json:"app"`
+	Version     int    `json:"version"`
+	Status      string `json:"status"`
+	Description string `json:"description"`
+	Slug        string `json:"slug,omitempty"`
+	configRecord
 	// Stream is the unguessable name of the release phase's output.
 	Stream    string    `json:"stream,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
@@ -118,11 +121,19 @@ func (p *Platform) prepare() error {
 			return err
 		}
 		if !ok {
-			p.meta = metaRecord{Format: 1, AccountID: newID(), BlobKey: randomHex(32), CreatedAt: p.now()}
+			p.meta = metaRecord{Format: dbFormat, AccountID: newID(), BlobKey: randomHex(32), CreatedAt: p.now()}
 			return put(tx, bucketMeta, []byte("meta"), p.meta)
 		}
-		if p.meta.Format != 1 {
-			return fmt.Errorf("platform.db has format %d, which this version does not know", p.meta.Format)
+		switch p.meta.Format {
+		case dbFormat:
+		case 1:
+			// Each release has all its config vars there, which is a form that is read still.
+			p.meta.Format = dbFormat
+			if err := put(tx, bucketMeta, []byte("meta"), p.meta); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("platform.db has format %d, which this version of slugfile does not know: use the one that made it, or another directory", p.meta.Format)
 		}
 		p.clock.offset.Store(int64(p.meta.ClockOffset))
 		if !indexed {

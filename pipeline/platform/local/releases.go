@@ -41,9 +41,13 @@ func eligible(r releaseRecord) bool { return r.Slug != "" && r.Status == platfor
 func (p *Platform) addRelease(tx *bolt.Tx, app *appRecord, slug *slugRecord, description string) (releaseRecord, error) {
 	now := p.now()
 	app.Version++
+	config, err := recordConfig(tx, app.ID, app.Version, app.Config)
+	if err != nil {
+		return releaseRecord{}, err
+	}
 	r := releaseRecord{
 		ID: newID(), App: app.ID, Version: app.Version, Status: platform.Succeeded, Description: description,
-		Config: maps.Clone(app.Config), CreatedAt: now, UpdatedAt: now,
+		configRecord: config, CreatedAt: now, UpdatedAt: now,
 	}
 	if slug != nil {
 		r.Slug = slug.ID
@@ -157,7 +161,10 @@ func (p *Platform) createRelease(c *call) (answer, error) {
 				return invalid("Cannot rollback to v%d: it has no slug that went live.", old.Version)
 			}
 			// A rollback brings back the code and the config vars of that release.
-			id, description, app.Config = old.Slug, fmt.Sprintf("Rollback to v%d", old.Version), maps.Clone(old.Config)
+			id, description = old.Slug, fmt.Sprintf("Rollback to v%d", old.Version)
+			if app.Config, err = configIn(tx, app.ID, old.Version); err != nil {
+				return err
+			}
 		}
 		if slug, err = p.slugToRelease(tx, id); err != nil {
 			return err
@@ -254,11 +261,15 @@ func (p *Platform) releaseInfo(c *call) (answer, error) {
 }
 
 func (p *Platform) releaseConfig(c *call) (answer, error) {
-	_, r, err := p.oneRelease(c)
+	app, r, err := p.oneRelease(c)
 	if err != nil {
 		return answer{}, err
 	}
-	return ok(orEmpty(r.Config))
+	config, err := p.releasedConfig(app.ID, r.Version)
+	if err != nil {
+		return answer{}, err
+	}
+	return ok(config)
 }
 
 func orEmpty(m map[string]string) map[string]string {

@@ -1,9 +1,15 @@
 package local
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -94,4 +100,48 @@ func BenchmarkLists(b *testing.B) {
 			p.abandon()
 		}
 	})
+}
+
+// BenchmarkConfigChanges changes one config var of an app a thousand times, beside others that fill
+// what an app may have.
+func BenchmarkConfigChanges(b *testing.B) {
+	for b.Loop() {
+		dir := b.TempDir()
+		p, err := Open(dir, Options{RateLimit: -1, Listen: "127.0.0.1:0"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := p.Start(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		app, err := p.makeApp(appSpec{Name: "example"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		set := func(config map[string]string) {
+			text, _ := json.Marshal(config) // strings
+			r := httptest.NewRequest(http.MethodPatch, "/apps/"+app.ID+"/config-vars", bytes.NewReader(text))
+			w := httptest.NewRecorder()
+			p.router.ServeHTTP(w, r)
+			if w.Code != http.StatusOK {
+				b.Fatalf("%d %s", w.Code, w.Body)
+			}
+		}
+		config := map[string]string{}
+		for i := range 31 {
+			config[fmt.Sprintf("KEY_%d", i)] = strings.Repeat("x", 1000)
+		}
+		set(config)
+		for i := range 1000 {
+			set(map[string]string{"N": strconv.Itoa(i)})
+		}
+		info, err := os.Stat(filepath.Join(dir, "platform.db"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(info.Size())/1e6, "MB")
+		if err := p.Close(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
