@@ -500,8 +500,7 @@ func (f *fleet) boot(ctx context.Context, d *instance, slug slugRecord, env map[
 	})
 }
 
-// metadata tells a dyno about itself, when the app asked for it. On Heroku the default domain
-// is one of herokuapp.com; here it is what stands in the app's web_url.
+// metadata tells a dyno about itself, when the app asked for it.
 func (f *fleet) metadata(d *instance, slug slugRecord) map[string]string {
 	app, err := f.p.findApp(f.app)
 	if err != nil || !app.Features[dynoMetadata] {
@@ -514,7 +513,7 @@ func (f *fleet) metadata(d *instance, slug slugRecord) map[string]string {
 	return map[string]string{
 		"HEROKU_APP_ID":                  app.ID,
 		"HEROKU_APP_NAME":                app.Name,
-		"HEROKU_APP_DEFAULT_DOMAIN_NAME": strings.TrimSuffix(strings.TrimPrefix(f.p.webURL(app), "http://"), "/"),
+		"HEROKU_APP_DEFAULT_DOMAIN_NAME": f.p.domainName(app),
 		"HEROKU_DYNO_ID":                 d.id,
 		"HEROKU_RELEASE_CREATED_AT":      d.release.CreatedAt.UTC().Format(time.RFC3339),
 		"HEROKU_RELEASE_VERSION":         "v" + strconv.Itoa(d.release.Version),

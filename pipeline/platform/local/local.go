@@ -617,6 +617,11 @@ func randomHex(n int) string {
 func newID() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b) // see randomHex
+	return uuid(b)
+}
+
+// uuid writes 16 bytes as a UUID.
+func uuid(b []byte) string {
 	b[6] = b[6]&0x0f | 0x40
 	b[8] = b[8]&0x3f | 0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])

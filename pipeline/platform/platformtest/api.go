@@ -58,6 +58,7 @@ func RunAPI(t *testing.T, open func(t *testing.T, s APISettings) API) {
 		{name: "makesRenamesAndDeletesApps", run: apiApps},
 		{name: "knowsAppsByIDAndName", run: apiIdents},
 		{name: "servesTheAppsOfTeams", run: apiTeams},
+		{name: "givesEachAppADomain", run: apiDomains},
 		{name: "tellsTheFactsThatNoAppChanges", run: apiFacts},
 		{name: "turnsFeaturesOnAndOff", run: apiFeatures},
 		{name: "keepsWhatASlugWasMadeWith", run: apiSlugs},

@@ -72,12 +72,32 @@ func apiIdents(t *testing.T, w *wire) {
 			"", "/releases", "/releases/" + r.ID, "/releases/3", "/releases/v3", "/releases/3/config-vars", "/slugs/" + r.Slug.ID, "/config-vars",
 			"/formation", "/formation/worker", "/formation/" + f.ID, "/dynos", "/available-stacks", "/available-dyno-sizes", "/features",
 			"/addons", "/addon-attachments", "/collaborators", "/domains", "/log-drains", "/buildpack-installations",
+			"/sni-endpoints", "/webhooks", "/builds",
 		} {
 			w.call(t, "GET", "/apps/"+app+path, nil, 200)
 		}
 	}
 	for _, path := range []string{"/stacks/" + a.Stack.ID, "/stacks/" + a.Stack.Name, "/regions/" + a.Region.ID, "/regions/us", "/dyno-sizes/" + f.DynoSize.ID, "/dyno-sizes/basic"} {
 		w.call(t, "GET", path, nil, 200)
+	}
+}
+
+func apiDomains(t *testing.T, w *wire) {
+	a := w.app(t, "example")
+	type domain struct{ ID, Hostname, Kind string }
+	list := get[[]domain](t, w, "/apps/example/domains")
+	if len(list) != 1 || list[0].Kind != "heroku" || a.WebURL == nil || !strings.Contains(*a.WebURL, "://"+list[0].Hostname+"/") {
+		t.Fatalf("the domains are %+v", list)
+	}
+	for _, ident := range []string{list[0].ID, list[0].Hostname} {
+		if d := get[domain](t, w, "/apps/"+a.ID+"/domains/"+ident); d != list[0] {
+			t.Errorf("as %s the domain is %+v", ident, d)
+		}
+	}
+	w.call(t, "GET", "/apps/example/domains/www.example.com", nil, 404)
+	other := w.app(t, "other")
+	if d := get[[]domain](t, w, "/apps/other/domains"); len(d) != 1 || d[0].ID == list[0].ID || !strings.Contains(*other.WebURL, d[0].Hostname) {
+		t.Errorf("the other app's domains are %+v", d)
 	}
 }
 
@@ -125,7 +145,7 @@ func apiTeams(t *testing.T, w *wire) {
 func apiFacts(t *testing.T, w *wire) {
 	for _, path := range []string{
 		"/stacks", "/regions", "/dyno-sizes", "/account", "/users/~", "/account/rate-limits", "/account/features",
-		"/addons", "/oauth/authorizations", "/spaces", "/teams", "/pipelines", "/pipeline-couplings", "/users/~/pipeline-couplings",
+		"/account/keys", "/addons", "/oauth/authorizations", "/spaces", "/teams", "/pipelines", "/pipeline-couplings", "/users/~/pipeline-couplings",
 	} {
 		w.call(t, http.MethodGet, path, nil, 200)
 	}
