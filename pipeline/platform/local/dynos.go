@@ -3,8 +3,10 @@ package local
 import (
 	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -186,4 +188,28 @@ func (p *Platform) endDynos(c *call, end func(*fleet, *instance)) (answer, error
 	}
 	f.poke()
 	return accepted(empty{})
+}
+
+// startOneOff runs a command beside the formation.
+func (f *fleet) startOneOff(kind, command, size string, r releaseRecord, slug slugRecord, env map[string]string) *instance {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.newInstance(wanted{f.oneOffName(kind), kind, command, size}, r)
+	d.oneOff = true
+	if f.ending {
+		d.state = down
+		return d
+	}
+	f.launchInstance(d, slug, env, f.appOutput(d))
+	return d
+}
+
+// oneOffName is a type and a number that no dyno has now. The caller holds mu.
+func (f *fleet) oneOffName(kind string) string {
+	for {
+		name := kind + "." + strconv.Itoa(1000+rand.IntN(9000))
+		if !f.occupied(name) {
+			return name
+		}
+	}
 }
