@@ -57,12 +57,7 @@ func (p *Platform) listDynos(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return page(c, f.dynosOf(app), []string{"name", "id"}, func(d platform.Dyno, field string) string {
-		if field == "id" {
-			return d.ID
-		}
-		return d.Name
-	})
+	return page(c, f.dynosOf(app), []string{"name", "id"}, func(d platform.Dyno, field string) string { return either(field, d.ID, d.Name) })
 }
 
 func (p *Platform) dynoInfo(c *call) (answer, error) {

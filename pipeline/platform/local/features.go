@@ -56,12 +56,7 @@ func (p *Platform) listFeatures(c *call) (answer, error) {
 	for i, f := range features {
 		list[i] = wireFeature(f, app)
 	}
-	return page(c, list, []string{"name", "id"}, func(f feature, field string) string {
-		if field == "id" {
-			return f.ID
-		}
-		return f.Name
-	})
+	return page(c, list, []string{"name", "id"}, func(f feature, field string) string { return either(field, f.ID, f.Name) })
 }
 
 func (p *Platform) featureInfo(c *call) (answer, error) {

@@ -56,12 +56,7 @@ func (p *Platform) listFormation(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return page(c, list, []string{"type", "id"}, func(f platform.Formation, field string) string {
-		if field == "id" {
-			return f.ID
-		}
-		return f.Type
-	})
+	return page(c, list, []string{"type", "id"}, func(f platform.Formation, field string) string { return either(field, f.ID, f.Type) })
 }
 
 func (p *Platform) formationInfo(c *call) (answer, error) {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // pageRange is a parsed Range header of a list: `version ]12..; max=10, order=desc`.
@@ -75,6 +77,27 @@ func (r pageRange) next(last string) string {
 		next += ", order=desc"
 	}
 	return next
+}
+
+// pageRead is page for a list that is read in one transaction.
+func pageRead[T any](p *Platform, c *call, names []string, value func(T, string) string, read func(*bolt.Tx) ([]T, error)) (answer, error) {
+	var list []T
+	err := p.db.View(func(tx *bolt.Tx) (err error) {
+		list, err = read(tx)
+		return err
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	return page(c, list, names, value)
+}
+
+// either is the value of the field id, or of the only other one.
+func either(field, id, other string) string {
+	if field == "id" {
+		return id
+	}
+	return other
 }
 
 // page answers a list by the Range header of the call. names are the fields that it can be sorted

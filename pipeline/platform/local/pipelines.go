@@ -104,23 +104,15 @@ func answerPipeline(status int, l pipelineRecord, err error) (answer, error) {
 
 func (p *Platform) listPipelines(c *call) (answer, error) {
 	name := c.URL.Query().Get("eq[name]") // how the heroku command looks one up
-	list := []wirePipeline{}
-	err := p.db.View(func(tx *bolt.Tx) error {
-		return each(tx, bucketPipelines, nil, func(l pipelineRecord) error {
+	value := func(l wirePipeline, field string) string { return either(field, l.ID, l.Name) }
+	return pageRead(p, c, []string{"id", "name"}, value, func(tx *bolt.Tx) (list []wirePipeline, err error) {
+		err = each(tx, bucketPipelines, nil, func(l pipelineRecord) error {
 			if name == "" || l.Name == name {
 				list = append(list, wirePipeline{l, cedar})
 			}
 			return nil
 		})
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return page(c, list, []string{"id", "name"}, func(l wirePipeline, field string) string {
-		if field == "name" {
-			return l.Name
-		}
-		return l.ID
+		return list, err
 	})
 }
 
@@ -247,32 +239,32 @@ func (p *Platform) listCouplings(c *call) (answer, error) {
 	if user != "" && !p.isAccount(user) {
 		return answer{}, notFound("account", "Couldn't find that user.")
 	}
-	list := []wireCoupling{}
-	err := p.db.View(func(tx *bolt.Tx) error {
+	value := func(k wireCoupling, _ string) string { return k.ID }
+	return pageRead(p, c, []string{"id"}, value, func(tx *bolt.Tx) (list []wireCoupling, err error) {
 		pipeline, owner := "", ""
 		if ident := c.PathValue("pipeline"); ident != "" {
 			l, err := pipelineIn(tx, ident)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			pipeline = l.ID
 		}
 		if ident := c.PathValue("team"); ident != "" {
 			t, err := teamIn(tx, ident)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			owner = t.ID
 		}
 		couplings, err := couplingsIn(tx, pipeline)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, k := range couplings {
 			if owner != "" {
 				app, err := appIn(tx, k.App)
 				if err != nil {
-					return err
+					return nil, err
 				}
 				if app.Team == nil || app.Team.ID != owner {
 					continue
@@ -280,16 +272,12 @@ func (p *Platform) listCouplings(c *call) (answer, error) {
 			}
 			w, err := wireCouplingIn(tx, k)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			list = append(list, w)
 		}
-		return nil
+		return list, nil
 	})
-	if err != nil {
-		return answer{}, err
-	}
-	return page(c, list, []string{"id"}, func(k wireCoupling, _ string) string { return k.ID })
 }
 
 func (p *Platform) createCoupling(c *call) (answer, error) {

@@ -242,25 +242,21 @@ func (p *Platform) promotionInfo(c *call) (answer, error) {
 }
 
 func (p *Platform) listPromotionTargets(c *call) (answer, error) {
-	list := []wireTarget{}
-	err := p.db.View(func(tx *bolt.Tx) error {
+	value := func(t wireTarget, _ string) string { return t.ID }
+	return pageRead(p, c, []string{"id"}, value, func(tx *bolt.Tx) (list []wireTarget, err error) {
 		m, err := promotionIn(tx, c.PathValue("promotion"))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, t := range m.Targets {
 			w, _, err := targetIn(tx, m, t)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			list = append(list, w)
 		}
-		return nil
+		return list, nil
 	})
-	if err != nil {
-		return answer{}, err
-	}
-	return page(c, list, []string{"id"}, func(t wireTarget, _ string) string { return t.ID })
 }
 
 // dropPromotions forgets promotions.

@@ -56,12 +56,7 @@ func (p *Platform) listRegions(c *call) (answer, error) {
 	for i, r := range regions {
 		list[i] = wireRegion(r)
 	}
-	return page(c, list, []string{"name", "id"}, func(r region, field string) string {
-		if field == "id" {
-			return r.ID
-		}
-		return r.Name
-	})
+	return page(c, list, []string{"name", "id"}, func(r region, field string) string { return either(field, r.ID, r.Name) })
 }
 
 func (p *Platform) regionInfo(c *call) (answer, error) {

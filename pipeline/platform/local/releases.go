@@ -217,26 +217,17 @@ func releaseIn(tx *bolt.Tx, app appRecord, ident string) (releaseRecord, error) 
 }
 
 func (p *Platform) listReleases(c *call) (answer, error) {
-	var list []platform.Release
-	err := p.db.View(func(tx *bolt.Tx) error {
+	value := func(r platform.Release, field string) string { return either(field, r.ID, strconv.Itoa(r.Version)) }
+	return pageRead(p, c, []string{"version", "id"}, value, func(tx *bolt.Tx) (list []platform.Release, err error) {
 		app, err := appIn(tx, c.PathValue("app"))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		records, err := releasesOf(tx, app.ID)
 		for _, r := range records {
 			list = append(list, p.wireRelease(r, app))
 		}
-		return err
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return page(c, list, []string{"version", "id"}, func(r platform.Release, field string) string {
-		if field == "id" {
-			return r.ID
-		}
-		return strconv.Itoa(r.Version)
+		return list, err
 	})
 }
 

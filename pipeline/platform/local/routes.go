@@ -157,12 +157,7 @@ func stackRef(name string) platform.Ref {
 }
 
 func (p *Platform) listStacks(c *call) (answer, error) {
-	return page(c, stacks, []string{"name", "id"}, func(s platform.Stack, field string) string {
-		if field == "id" {
-			return s.ID
-		}
-		return s.Name
-	})
+	return page(c, stacks, []string{"name", "id"}, func(s platform.Stack, field string) string { return either(field, s.ID, s.Name) })
 }
 
 func (p *Platform) availableStacks(c *call) (answer, error) {

@@ -78,12 +78,7 @@ func (p *Platform) listSizes(c *call) (answer, error) {
 	for i, s := range dynoSizes {
 		list[i] = wireSize(s)
 	}
-	return page(c, list, []string{"name", "id"}, func(s dynoSize, field string) string {
-		if field == "id" {
-			return s.ID
-		}
-		return s.Name
-	})
+	return page(c, list, []string{"name", "id"}, func(s dynoSize, field string) string { return either(field, s.ID, s.Name) })
 }
 
 func (p *Platform) availableSizes(c *call) (answer, error) {

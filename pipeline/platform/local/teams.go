@@ -87,21 +87,13 @@ func (p *Platform) joinTeam(tx *bolt.Tx, name string) (teamRecord, error) {
 }
 
 func (p *Platform) listTeams(c *call) (answer, error) {
-	list := []team{}
-	err := p.db.View(func(tx *bolt.Tx) error {
-		return each(tx, bucketTeams, nil, func(t teamRecord) error {
+	value := func(t team, field string) string { return either(field, t.ID, t.Name) }
+	return pageRead(p, c, []string{"name", "id"}, value, func(tx *bolt.Tx) (list []team, err error) {
+		err = each(tx, bucketTeams, nil, func(t teamRecord) error {
 			list = append(list, wireTeam(t))
 			return nil
 		})
-	})
-	if err != nil {
-		return answer{}, err
-	}
-	return page(c, list, []string{"name", "id"}, func(t team, field string) string {
-		if field == "id" {
-			return t.ID
-		}
-		return t.Name
+		return list, err
 	})
 }
 
