@@ -43,23 +43,12 @@ func (c *applyCmd) Run(ctx context.Context, app *App) (err error) {
 	s.view = c.view(app, c.JSON)
 	defer closing(s.view, &err)
 	logs := newForward(s.view)
-	conn, err := app.connect(ctx, c.platformFlags, local.Options{
-		Log: logs.log, BootTimeout: bootTime, Boots: func(id, name string) bool { return s.name == id || s.name == name },
-		Private: !c.stays(app),
-	}, c.LockTimeout, s.view)
+	conn, unlock, err := s.enter(ctx, c.platformFlags, local.Options{Log: logs.log, Private: !c.stays(app)})
 	if err != nil {
 		return err
 	}
 	defer func() { err = firstError(err, conn.close(ctx)) }()
-
-	unlock, err := s.lockApp(ctx, conn)
-	if err != nil {
-		return err
-	}
 	defer unlock()
-	if err := s.recover(ctx, conn); err != nil {
-		return err
-	}
 	p, err := s.plan(ctx, conn)
 	if err != nil {
 		return err

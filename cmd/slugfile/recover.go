@@ -9,8 +9,27 @@ import (
 	"github.com/slugfile/slugfile/pipeline/digest"
 	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/journal"
+	"github.com/slugfile/slugfile/pipeline/platform/local"
 	"github.com/slugfile/slugfile/pipeline/release"
 )
+
+// enter connects to the platform, takes the app's lock, and settles what an earlier run left open.
+// On the embedded platform of this process only the session's app boots. The caller unlocks, and
+// closes the connection.
+func (s *session) enter(ctx context.Context, f platformFlags, o local.Options) (conn *connection, unlock func(), err error) {
+	o.BootTimeout = bootTime
+	o.Boots = func(id, name string) bool { return s.name == id || s.name == name }
+	if conn, err = s.app.connect(ctx, f, o, s.lockTimeout, s.view); err != nil {
+		return nil, nil, err
+	}
+	if unlock, err = s.lockApp(ctx, conn); err == nil {
+		if err = s.recover(ctx, conn); err == nil {
+			return conn, unlock, nil
+		}
+		unlock()
+	}
+	return nil, nil, firstError(err, conn.close(ctx))
+}
 
 // lockApp makes two applies of one app on this machine come one after the other, and opens the
 // journal that they share.

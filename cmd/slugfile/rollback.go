@@ -56,21 +56,12 @@ func (c *rollbackCmd) Run(ctx context.Context, app *App) (err error) {
 	}
 	s.view = c.view(app, c.JSON)
 	defer closing(s.view, &err)
-	conn, err := app.connect(ctx, c.platformFlags, local.Options{
-		BootTimeout: bootTime, Boots: func(id, name string) bool { return s.name == id || s.name == name }, Private: true,
-	}, c.LockTimeout, s.view)
+	conn, unlock, err := s.enter(ctx, c.platformFlags, local.Options{Private: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = firstError(err, conn.close(ctx)) }()
-	unlock, err := s.lockApp(ctx, conn)
-	if err != nil {
-		return err
-	}
 	defer unlock()
-	if err := s.recover(ctx, conn); err != nil {
-		return err
-	}
 	b, err := s.lookBack(ctx, conn, c.Version)
 	if err != nil {
 		return err
