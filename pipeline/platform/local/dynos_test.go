@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -58,34 +57,13 @@ func TestRelease_bootsTheWebProcessBehindTheAppsOwnAddress(t *testing.T) {
 
 func TestRouter_passesUpgradedConnections(t *testing.T) {
 	t.Parallel()
-	p := open(t, t.TempDir(), local.Options{})
-	app := createApp(t, p, "example")
-	release(t, p, "example", map[string]string{"web": "bin/web"}, web(t))
-	awaitWeb(t, p, "example")
-	u, err := url.Parse(*app.WebURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("tcp", u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprintf(conn, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", u.Host)
-	r := bufio.NewReader(conn)
-	res, err := http.ReadResponse(r, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("status %s", res.Status)
-	}
+	_, address := serve(t, local.Options{}, nil)
+	conn := upgrade(t, address)
 	fmt.Fprint(conn, "one\n")
-	if line, err := r.ReadString('\n'); err != nil || line != "echo one\n" {
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := conn.ReadString('\n'); err != nil || line != "echo one\n" {
 		t.Errorf("got %q, %v", line, err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -195,16 +194,8 @@ func TestOpen_keepsItsDirectoryPrivate(t *testing.T) {
 // raw sends bytes as they are, and reads until the other side closes. The address is a URL.
 func raw(t *testing.T, address, text string) string {
 	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.DialTimeout("tcp", u.Host, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, _ := dial(t, address)
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
 	// The other side may close before it has read everything.
 	_, _ = io.WriteString(conn, text)
 	got, _ := io.ReadAll(conn)

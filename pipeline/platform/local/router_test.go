@@ -52,6 +52,38 @@ func askApp(t *testing.T, method, address string, body io.Reader, header ...stri
 	return reply{res.StatusCode, res.Header, string(text)}, err
 }
 
+// dial connects to a URL's server, until the test ends.
+func dial(t *testing.T, address string) (conn net.Conn, host string) {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conn, err = net.DialTimeout("tcp", u.Host, patience); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	return conn, u.Host
+}
+
+// upgrade has a connection to the test program that is not HTTP any more: it echoes lines.
+func upgrade(t *testing.T, address string) *bufio.ReadWriter {
+	t.Helper()
+	conn, host := dial(t, address)
+	fmt.Fprintf(conn, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", host)
+	r := bufio.NewReader(conn)
+	res, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("status %s", res.Status)
+	}
+	return bufio.NewReadWriter(r, bufio.NewWriter(conn))
+}
+
 // routed waits for the router's line about a path.
 func routed(t *testing.T, p *local.Platform, path string) string {
 	t.Helper()
@@ -227,16 +259,8 @@ func TestRouter_saysWithHerokusCodesWhatWentWrong(t *testing.T) {
 	}
 
 	// A client that promises a body and sends no more of it.
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("tcp", u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "POST /sum?slow HTTP/1.1\r\nHost: %s\r\nContent-Length: 100\r\n\r\nno more", u.Host)
+	conn, host := dial(t, address)
+	fmt.Fprintf(conn, "POST /sum?slow HTTP/1.1\r\nHost: %s\r\nContent-Length: 100\r\n\r\nno more", host)
 	if line := routed(t, p, "/sum?slow"); !strings.Contains(line, `at=error code=H28 desc="Client Connection Idle"`) || !strings.Contains(line, " status=499 ") {
 		t.Errorf("a client that stalls is logged as %s", line)
 	}
@@ -320,22 +344,7 @@ func TestRouter_takesTheDynosInTurn(t *testing.T) {
 func TestRouter_doesNotWaitForAWebSocketWhenItsDynoStops(t *testing.T) {
 	t.Parallel()
 	p, address := serve(t, local.Options{}, nil)
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := net.Dial("tcp", u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", u.Host)
-	r := bufio.NewReader(conn)
-	res, err := http.ReadResponse(r, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
+	r := upgrade(t, address)
 	begun := time.Now()
 	call(t, p, "DELETE", "/apps/example/dynos", nil, 202)
 	if rest, err := io.ReadAll(r); len(rest) > 0 {
