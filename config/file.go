@@ -111,7 +111,7 @@ type Limits struct {
 // Checks is what of the slug may be as it is.
 type Checks struct {
 	// Codes of findings that stop nothing, such as glibc. The flag --allow adds one.
-	Allow []string `yaml:"allow,omitempty" json:"allow,omitempty" jsonschema:"enum=glibc,enum=interpreter,enum=libgcc,enum=library,enum=library-version,enum=libstdcxx,enum=line-ends,enum=loader,enum=machine,enum=mode,enum=program,enum=twins,example=glibc"`
+	Allow []string `yaml:"allow,omitempty" json:"allow,omitempty" jsonschema:"enum=glibc,enum=interpreter,enum=libgcc,enum=library,enum=library-version,enum=libstdcxx,enum=line-ends,enum=link,enum=loader,enum=machine,enum=mode,enum=program,enum=twins,example=glibc"`
 }
 
 // Release is how the release is described.

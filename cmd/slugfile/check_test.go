@@ -9,8 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline/pipetest"
+	"github.com/slugfile/slugfile/pipeline/stack"
+	"github.com/slugfile/slugfile/schema"
 )
 
 const checkYAML = "app: example\nstack: heroku-22\nprocess_types: {web: bin/web}\n"
@@ -121,6 +125,26 @@ func TestInspect_saysWhatIsNoSlug(t *testing.T) {
 		if r := w.run(t, dir, "inspect", odd); r.Code != exitUsage {
 			t.Errorf("%s: exit code %d\n%s%s", odd, r.Code, r.Out, r.Err)
 		}
+	}
+}
+
+// checks.allow in slug.yaml takes the codes that the check gives, all of them and no other.
+func TestBuild_takesEveryCodeOfTheCheck(t *testing.T) {
+	t.Parallel()
+	var doc struct {
+		Defs struct {
+			Checks struct {
+				Properties struct {
+					Allow struct{ Items struct{ Enum []string } }
+				}
+			}
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(schema.JSON(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(stack.Codes(), doc.Defs.Checks.Properties.Allow.Items.Enum); diff != "" {
+		t.Errorf("codes (-check +schema):\n%s", diff)
 	}
 }
 

@@ -197,7 +197,7 @@ func (w *writing) tellMasked(m artifact.Member, mode fs.FileMode) {
 	w.masked[m.Path] = true
 	w.sink.Emit(event.Warning{
 		Stage: event.Archive, Subject: m.Path,
-		Message: fmt.Sprintf("%q has mode %s; the slug has it without the setuid, setgid and sticky bits", m.Path, mode),
+		Message: fmt.Sprintf("it has mode %s; the slug has it without the setuid, setgid and sticky bits", mode),
 		Hint:    "a dyno runs everything as one user, who could not use them",
 	})
 }

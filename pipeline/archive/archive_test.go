@@ -399,7 +399,7 @@ func TestRun_warnsOfMaskedBitsAndTwins(t *testing.T) {
 		}
 	}
 	want := []string{
-		`"su" has mode urwxr-xr-x; the slug has it without the setuid, setgid and sticky bits`,
+		`it has mode urwxr-xr-x; the slug has it without the setuid, setgid and sticky bits`,
 		`"cafe\u0301" and "caf\u00e9" look the same: they differ only in their Unicode form`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

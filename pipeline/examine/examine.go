@@ -15,7 +15,7 @@ import (
 )
 
 // Version moves when the same file gives other facts. Facts of another version are worth nothing.
-const Version = 1
+const Version = 2
 
 // Facts are what a file needs. The zero value is a file that needs nothing: nearly all.
 type Facts struct {
@@ -24,11 +24,13 @@ type Facts struct {
 	Profile *Profile `json:"profile,omitempty"`
 	// Foreign is the form of a program that Linux does not run: "Mach-O" of macOS or "PE" of Windows.
 	Foreign string `json:"foreign,omitempty"`
+	// CR says of a shell's file without a #! line that its first line ends as on Windows.
+	CR bool `json:"cr,omitempty"`
 }
 
 // None reports whether there is nothing to tell.
 func (f Facts) None() bool {
-	return f.ELF == nil && f.Script == nil && f.Profile == nil && f.Foreign == ""
+	return f.ELF == nil && f.Script == nil && f.Profile == nil && f.Foreign == "" && !f.CR
 }
 
 // Script is a file that begins with #!.
@@ -58,6 +60,10 @@ func File(name string, size int64, r io.ReaderAt) Facts {
 	case bytes.HasPrefix(b, []byte("#!")):
 		n, _ = r.ReadAt(head[:], 0)
 		f.Script = readScript(head[:n])
+	case path.Ext(name) == ".sh" || path.Ext(name) == ".bash":
+		n, _ = r.ReadAt(head[:], 0)
+		line, _, whole := bytes.Cut(head[:n], []byte("\n"))
+		f.CR = whole && bytes.HasSuffix(line, []byte("\r"))
 	default:
 		f.Foreign = foreign(b, r, size)
 	}

@@ -68,3 +68,15 @@ func TestForeign_tellsOtherSystems(t *testing.T) {
 		t.Error("a text needs something")
 	}
 }
+
+func TestFile_tellsShellFilesOfWindows(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{"set -e\r\nx\r\n": true, "set -e\nx\r\n": false, "set -e\r": false, "": false, "#!/bin/sh\r\n": false} {
+		if got := file("bin/x.sh", []byte(text)).CR; got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+	if file("x.bat", []byte("dir\r\n")).CR {
+		t.Error("a file of Windows ends its lines as Windows does")
+	}
+}

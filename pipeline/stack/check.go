@@ -19,7 +19,7 @@ import (
 
 // CheckVersion moves when the same slug gives other findings. Findings of another version are
 // worth nothing.
-const CheckVersion = 1
+const CheckVersion = 2
 
 // maxFindings bounds what is remembered of one slug.
 const maxFindings = 1000
@@ -47,6 +47,8 @@ const (
 	CodeLineEnds = "line-ends"
 	// CodeMode are files that everybody may write, or that run as their owner.
 	CodeMode = "mode"
+	// CodeLink are links that leave /app. Slugs that slugfile makes have none.
+	CodeLink = "link"
 	// CodeTwins are names that other systems take for one.
 	CodeTwins = "twins"
 )
@@ -54,7 +56,7 @@ const (
 // Codes lists the codes, sorted.
 func Codes() []string {
 	return []string{
-		CodeGLIBC, CodeInterpreter, CodeGCC, CodeLibrary, CodeVersion, CodeCXX, CodeLineEnds, CodeLoader, CodeMachine,
+		CodeGLIBC, CodeInterpreter, CodeGCC, CodeLibrary, CodeVersion, CodeCXX, CodeLineEnds, CodeLink, CodeLoader, CodeMachine,
 		CodeMode, CodeProgram, CodeTwins,
 	}
 }
@@ -169,9 +171,12 @@ func (c *checker) index() {
 	var seen hashes
 	again := map[uint64][]string{} // paths whose hash came before
 	for e := range c.Entries {
-		if e.Kind == tree.Link && strings.Contains(path.Base(e.Path), ".so") {
-			if to, ok := c.resolve(e.Path); ok && c.Facts[to.Path].ELF != nil {
-				provide(path.Base(e.Path), to.Path)
+		if e.Kind == tree.Link {
+			c.link(e)
+			if strings.Contains(path.Base(e.Path), ".so") {
+				if to, ok := c.resolve(e.Path); ok && c.Facts[to.Path].ELF != nil {
+					provide(path.Base(e.Path), to.Path)
+				}
 			}
 		}
 		if h := folded(e.Path); seen.add(h) {
@@ -274,6 +279,13 @@ func (c *checker) twins(a, b string) {
 	}
 	c.add(CodeTwins, artifact.Advice, b, "", a, fmt.Sprintf("%s is there as well: the names differ in capitals alone", a),
 		"rename one of them; macOS and Windows take them for one file, and a checkout there loses one")
+}
+
+func (c *checker) link(e *tree.Entry) {
+	if _, err := tree.LinkTarget(e.Path, e.Target); err != nil {
+		c.add(CodeLink, artifact.Advice, e.Path, "", "", fmt.Sprintf("is a link to %s, outside the app's directory", e.Target),
+			"put the file itself into the slug: what lies elsewhere is another on each stack, and slugfile makes no such slug")
+	}
 }
 
 func (c *checker) mode(p string, m fs.FileMode) {

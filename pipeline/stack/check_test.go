@@ -110,9 +110,19 @@ func TestCheck_findsWhatWouldNotRun(t *testing.T) {
 		{"own libstdc++ that may be loaded", "heroku-20", app{"a/x.node": needing("libstdc++.so.6", "GLIBCXX_3.4.99"), "lib/libstdc++.so.6": newLib}, nil,
 			[]string{"warning libstdcxx a/x.node: needs GLIBCXX_3.4.99; heroku-20 has 3.4.28"}},
 		{"dropped soname", "heroku-24", app{"bin/web*": elf(pipetest.ELF{Interp: glibcLoader, Needed: []string{"libssl.so.1.1", "libc.so.6"}})}, web,
-			[]string{"warning library bin/web: needs libssl.so.1.1; heroku-24 has libssl.so.3"}},
+			[]string{"error library bin/web: needs libssl.so.1.1; heroku-24 has libssl.so.3"}},
+		{"dropped soname, not started", "heroku-24", app{"x.so": elf(pipetest.ELF{Library: true, Needed: []string{"libssl.so.1.1", "libc.so.6"}})}, nil,
+			[]string{"warning library x.so: needs libssl.so.1.1; heroku-24 has libssl.so.3"}},
+		{"dropped soname, by a library of the slug", "heroku-24", app{
+			"bin/web*":    elf(pipetest.ELF{Interp: glibcLoader, Needed: []string{"libx.so"}, RunPath: "$ORIGIN"}),
+			"bin/libx.so": elf(pipetest.ELF{Library: true, Needed: []string{"libssl.so.1.1"}}),
+		}, web, []string{"error library bin/libx.so: needs libssl.so.1.1; heroku-24 has libssl.so.3"}},
+		{"dropped soname, and a profile that may bring it", "heroku-24", app{
+			"bin/web*":        elf(pipetest.ELF{Interp: glibcLoader, Needed: []string{"libssl.so.1.1"}}),
+			".profile.d/a.sh": "source bin/unpack\n",
+		}, web, []string{"warning library bin/web: needs libssl.so.1.1; heroku-24 has libssl.so.3"}},
 		{"soname of no stack", "heroku-24", app{"bin/web*": elf(pipetest.ELF{Interp: glibcLoader, Needed: []string{"libgbm.so.1"}})}, web,
-			[]string{"warning library bin/web: needs libgbm.so.1, which neither the slug nor heroku-24 has"}},
+			[]string{"error library bin/web: needs libgbm.so.1, which neither the slug nor heroku-24 has"}},
 		{"unknown soname", "heroku-24", app{"bin/web*": elf(pipetest.ELF{Interp: glibcLoader, Needed: []string{"libunheard.so.7"}})}, web, nil},
 		{"soname in the slug, by a link", "heroku-24", app{
 			"bin/web*":            elf(pipetest.ELF{Interp: glibcLoader, Needed: []string{"libssl.so.1.1"}, RPath: "/app/lib"}),
@@ -124,7 +134,7 @@ func TestCheck_findsWhatWouldNotRun(t *testing.T) {
 			"lib/libssl.so.1.1": elf(pipetest.ELF{Library: true, Soname: "libssl.so.1.1"}),
 		}, web, []string{"warning library bin/web: needs libssl.so.1.1, which is at lib/libssl.so.1.1, where the loader does not look"}},
 		{"looked for outside", "heroku-24", app{"bin/web*": elf(pipetest.ELF{Interp: glibcLoader, Needed: []string{"libssl.so.1.1"}, RPath: "/home/me/lib"})}, web,
-			[]string{"warning library bin/web: needs libssl.so.1.1; heroku-24 has libssl.so.3"}},
+			[]string{"error library bin/web: needs libssl.so.1.1; heroku-24 has libssl.so.3"}},
 		{"arm64, started", "heroku-24", app{"bin/web*": arm}, web, []string{"error machine bin/web: built for arm64 Linux; heroku-24 runs x86-64 Linux"}},
 		{"arm64, not started", "heroku-24", app{"x.node": arm}, nil, []string{"warning machine x.node: built for arm64 Linux; heroku-24 runs x86-64 Linux"}},
 		{"arm64, and says so", "heroku-24", app{"prebuilds/linux-arm64/x.node": arm}, nil, nil},
@@ -157,20 +167,38 @@ func TestCheck_findsWhatWouldNotRun(t *testing.T) {
 			[]string{"error interpreter bin/web: its #! line wants /home/me/.rbenv/shims/ruby, which neither the slug nor heroku-24 has"}},
 		{"a program of its own that nothing starts", "heroku-24", app{"bin/console*": "#!/usr/bin/env ruby\n", "node_modules/x/y*": "#!/usr/bin/env python3\n"}, nil,
 			[]string{"warning interpreter bin/console: its #! line wants ruby, which neither the slug nor heroku-24 has"}},
+		{"an interpreter of the slug that is not executable", "heroku-24", app{"bin/web*": "#!/app/bin/tool\n", "bin/tool": "x"}, web,
+			[]string{"error interpreter bin/web: its #! line wants /app/bin/tool, which is not executable"}},
 		{"Windows line ends", "heroku-24", app{"bin/web*": "#!/bin/sh\r\nexec x\r\n"}, web,
 			[]string{`error line-ends bin/web: its #! line ends as on Windows, so it wants a program called "/bin/sh\r"`}},
 		{"a profile with Windows line ends", "heroku-24", app{".profile.d/a.sh": "export A=b\r\n"}, nil,
 			[]string{"warning line-ends .profile.d/a.sh: its lines end as on Windows, so every value that it sets ends with a carriage return"}},
+		{"a shell's script with Windows line ends", "heroku-24", app{"start.sh": "#!/bin/sh\r\nexec x\r\n"}, map[string]string{"web": "sh start.sh"},
+			[]string{"error line-ends start.sh: its lines end as on Windows, and sh takes the carriage returns for a part of its words"}},
+		{"the same without a #! line", "heroku-24", app{"start.sh": "exec x\r\n"}, map[string]string{"web": "bash -e ./start.sh"},
+			[]string{"error line-ends start.sh: its lines end as on Windows, and bash takes the carriage returns for a part of its words"}},
+		{"a file of Windows that no shell reads", "heroku-24", app{"node/bin/node*": "x", "x.js": "x()\r\n", "b.sh": "\r\n"}, map[string]string{"web": "node/bin/node x.js"}, nil},
 		{"no program", "heroku-24", app{"bin/wbe*": "#!/bin/sh\n"}, web, []string{"error program : starts bin/web, which is not in the slug"}},
 		{"not executable", "heroku-24", app{"bin/web": "#!/bin/sh\n"}, web, []string{"error program bin/web: starts bin/web, which is not executable"}},
 		{"a directory", "heroku-24", app{"bin/web/x": ""}, web, []string{"error program bin/web: starts bin/web, which is a directory"}},
 		{"a link to nowhere", "heroku-24", app{"bin/web": "->../lib/web"}, web, []string{"error program : starts bin/web, a link to ../lib/web, which is not in the slug"}},
+		{"a link to a program of the stack", "heroku-22", app{"bin/web": "->/usr/bin/python3"}, web,
+			[]string{"warning link bin/web: is a link to /usr/bin/python3, outside the app's directory"}},
+		{"a link to a program that the stack has not", "heroku-24", app{"bin/web": "->/usr/bin/python3"}, web, []string{
+			"error program : starts bin/web, a link to /usr/bin/python3, which is not in the slug",
+			"warning link bin/web: is a link to /usr/bin/python3, outside the app's directory"}},
+		{"an interpreter that is a link to the stack's", "heroku-22", app{"bin/web*": "#!/app/py\n", "py": "->/usr/bin/python3"}, web,
+			[]string{"warning link py: is a link to /usr/bin/python3, outside the app's directory"}},
+		{"a link that leaves the app", "heroku-24", app{"a/b": "->../../etc/hosts", "a/c": "->../x", "x": ""}, nil,
+			[]string{"warning link a/b: is a link to ../../etc/hosts, outside the app's directory"}},
 		{"a link through a link", "heroku-24", app{"bin": "->real/bin", "real/bin/web": "->../w", "real/w*": "#!/bin/sh\n"}, web, nil},
-		{"a command of nobody", "heroku-24", app{}, map[string]string{"web": "node web.js"}, []string{"error program : starts node, which neither the slug nor heroku-24 has"}},
-		{"a command off PATH", "heroku-24", app{"node/bin/node*": "x"}, map[string]string{"web": "node web.js"},
+		{"a command of nobody", "heroku-24", app{"web.js": ""}, map[string]string{"web": "node web.js"}, []string{"error program : starts node, which neither the slug nor heroku-24 has"}},
+		{"a command off PATH", "heroku-24", app{"web.js": "", "node/bin/node*": "x"}, map[string]string{"web": "node web.js"},
 			[]string{"warning program node/bin/node: is started as node, and nothing in the slug puts its directory on PATH"}},
-		{"a command on PATH", "heroku-24", app{"node/bin/node*": arm, ".profile.d/p.sh": `PATH="$HOME/node/bin:$PATH"`}, map[string]string{"web": "node web.js"},
+		{"a command on PATH", "heroku-24", app{"web.js": "", "node/bin/node*": arm, ".profile.d/p.sh": `PATH="$HOME/node/bin:$PATH"`}, map[string]string{"web": "node web.js"},
 			[]string{"error machine node/bin/node: built for arm64 Linux; heroku-24 runs x86-64 Linux"}},
+		{"musl on a stack of tomorrow", "heroku-99", app{"bin/web*": musl}, web, nil},
+		{"32-bit", "heroku-24", app{"bin/web*": elf(pipetest.ELF{Machine: 3})}, web, []string{"error machine bin/web: built for 32-bit x86 Linux; heroku-24 runs x86-64 Linux"}},
 		{"an unknown command", "heroku-24", app{}, map[string]string{"web": "frobnicate"}, nil},
 		{"capitals", "heroku-24", app{"a/README": "", "a/readme": "", "b/README": ""}, nil,
 			[]string{"warning twins a/readme: a/README is there as well: the names differ in capitals alone"}},
@@ -236,6 +264,37 @@ func TestCheck_findsTheProgramOfACommand(t *testing.T) {
 	}
 }
 
+// The file is named as missing only where no option could stand for it and nothing else be meant.
+func TestCheck_findsTheFileOfACommand(t *testing.T) {
+	t.Parallel()
+	for command, missing := range map[string]bool{
+		"node server.js": true,
+		"node --max-old-space-size=460 lib/server.mjs": true,
+		"exec bash -eu ./start":                        true,
+		"cd sub && sh start.sh":                        true,
+		"python3 -u clock.py":                          true,
+		"java -Xmx300m $JAVA_OPTS -jar build/app.jar":  true,
+		"node server":                                  false, // server.js, or server/index.js
+		"node dist/":                                   false,
+		"node -r dotenv/config.js server.js":           false,
+		"node $WHAT server.js":                         false,
+		"node x.js":                                    false,
+		"sh -c server.sh":                              false,
+		"bash start":                                   false, // on PATH
+		"python3 -m http.server":                       false,
+		"java Main":                                    false,
+		"ruby /opt/x.rb":                               false,
+		"php -S 0.0.0.0:80 index.php":                  false,
+		"frobnicate start.js":                          false,
+	} {
+		a := app{"sub/x": "", "x.js": "", ".profile.d/a.sh": "source nowhere\n"} // node and its like may be on PATH
+		got := a.check("heroku-24", map[string]string{"web": command})
+		if (len(got) > 0) != missing || missing && !strings.Contains(got[0].Message, ", which is not in the slug") {
+			t.Errorf("%q: %v", command, got)
+		}
+	}
+}
+
 func TestCheck_tellsOddModes(t *testing.T) {
 	t.Parallel()
 	got := stack.Check(stack.Subject{
@@ -249,7 +308,7 @@ func TestCheck_tellsOddModes(t *testing.T) {
 
 func TestCodes_areSortedAndComplete(t *testing.T) {
 	t.Parallel()
-	if codes := stack.Codes(); !slices.IsSorted(codes) || len(codes) != 12 {
+	if codes := stack.Codes(); !slices.IsSorted(codes) || len(codes) != 13 {
 		t.Errorf("%v", codes)
 	}
 }

@@ -139,6 +139,34 @@ func TestTables_contradictNoList(t *testing.T) {
 // say which sonames a package has.
 func TestSonames_areThoseOfThePackagesOfThisSystem(t *testing.T) {
 	t.Parallel()
+	truth := shlibs(t)
+	optional := strings.Fields("ld-linux-x86-64.so.2 libnsl.so.1 libmvec.so.1") // not in every shlibs of libc6
+	compared := 0
+	for _, name := range Names() {
+		for _, p := range stackNamed(t, name).Packages() {
+			has, here := truth[p]
+			if !here {
+				continue
+			}
+			for _, so := range sonames(p) {
+				compared++
+				if !has[so] && !slices.Contains(optional, so) {
+					t.Errorf("%s: the tables say %s, its shlibs %v", p, so, has)
+				}
+			}
+		}
+	}
+	for so, from := range elsewhere {
+		if has, here := truth[from]; here && !has[so] {
+			t.Errorf("%s: the tables say %s, its shlibs %v", from, so, has)
+		}
+	}
+	t.Logf("%d sonames of installed packages compared", compared)
+}
+
+// shlibs are the sonames of the packages of this system, by the packages' plain names.
+func shlibs(t *testing.T) map[string]map[string]bool {
+	t.Helper()
 	files, _ := filepath.Glob("/var/lib/dpkg/info/*.shlibs")
 	if len(files) == 0 {
 		t.Skip("this is no Debian or Ubuntu: there is no package to compare with")
@@ -164,28 +192,7 @@ func TestSonames_areThoseOfThePackagesOfThisSystem(t *testing.T) {
 		}
 		f.Close()
 	}
-	optional := strings.Fields("ld-linux-x86-64.so.2 libnsl.so.1 libmvec.so.1") // not in every shlibs of libc6
-	compared := 0
-	for _, name := range Names() {
-		for _, p := range stackNamed(t, name).Packages() {
-			has, here := truth[p]
-			if !here {
-				continue
-			}
-			for _, so := range sonames(p) {
-				compared++
-				if !has[so] && !slices.Contains(optional, so) {
-					t.Errorf("%s: the tables say %s, its shlibs %v", p, so, has)
-				}
-			}
-		}
-	}
-	for so, from := range elsewhere {
-		if has, here := truth[from]; here && !has[so] {
-			t.Errorf("%s: the tables say %s, its shlibs %v", from, so, has)
-		}
-	}
-	t.Logf("%d sonames of installed packages compared", compared)
+	return truth
 }
 
 func stackNamed(t *testing.T, name string) Stack {

@@ -52,8 +52,11 @@ func built(e *examine.ELF) string {
 	if system == "" {
 		system = "Linux"
 	}
-	if e.Class == 32 && e.Machine == "x86-64" {
+	switch {
+	case e.Class == 32 && e.Machine == "x86-64":
 		return "x32 " + system
+	case e.Machine == "x86":
+		return "32-bit x86 " + system
 	}
 	return e.Machine + " " + system
 }
@@ -68,7 +71,7 @@ func (c *checker) loads(p string, e *examine.ELF) bool {
 	case musl && e.Interp == "" && (c.byName["libc.musl-x86_64.so.1"] != nil || c.isAside(p)):
 		return false
 	case musl:
-		if c.reached[p] == "" && labelled(p) {
+		if !c.known || c.reached[p] == "" && labelled(p) {
 			return false
 		}
 		needs := e.Interp
@@ -196,7 +199,8 @@ func (c *checker) providedElsewhere(soname, v string) bool {
 	})
 }
 
-// library checks one soname that a file is linked with.
+// library checks one soname that a file is linked with. One that is nowhere stops what a process type
+// leads to; what else lies in a slug may never be loaded.
 func (c *checker) library(p string, e *examine.ELF, soname string) {
 	if strings.Contains(soname, "/") || c.isAside(p) {
 		return // by path: seldom, and the directory it starts from is anybody's guess
@@ -228,7 +232,11 @@ func (c *checker) library(p string, e *examine.ELF, soname string) {
 	if outside := c.outside(e); outside != "" {
 		hint = fmt.Sprintf("it is looked for in %s too, which a dyno does not have: put it below /app", outside)
 	}
-	c.add(CodeLibrary, artifact.Advice, p, soname, other, message, hint)
+	severity := c.severity(p)
+	if c.unclear {
+		severity = artifact.Advice // a profile that does more than set variables may bring it
+	}
+	c.add(CodeLibrary, severity, p, soname, other, message, hint)
 }
 
 // outside is a directory that a file looks in and that no dyno has.

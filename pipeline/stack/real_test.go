@@ -86,17 +86,22 @@ func tell(t *testing.T, files []string, header func(line string) (string, bool),
 	return out
 }
 
-// errorsOf are the errors that a check finds in one file as the only one of a slug.
-func errorsOf(s Stack, e *examine.ELF) (codes []string) {
+// errorsOf are the errors that a check finds in one file as the only one of a slug: those about
+// versions with what is needed, and the libraries that are missing.
+func errorsOf(s Stack, e *examine.ELF) (codes, libraries []string) {
 	none := func(string) (tree.Entry, bool) { return tree.Entry{}, false }
 	c := &checker{stack: s, known: true, reached: map[string]string{"x": "web"}, Subject: Subject{Stack: s.Name, Find: none}}
 	c.program("x", e)
 	for _, f := range c.found {
-		if f.Severity == artifact.Error {
+		switch {
+		case f.Severity != artifact.Error:
+		case f.Code == CodeLibrary:
+			libraries = append(libraries, f.Needs)
+		default:
 			codes = append(codes, f.Code+" "+f.Needs)
 		}
 	}
-	return codes
+	return codes, libraries
 }
 
 // What runs here is no error on a stack that is as this system: nothing is called wrong that ldd
@@ -120,8 +125,8 @@ func TestReal_noFalseErrorBesideLDD(t *testing.T) {
 			t.Errorf("%s: %s", name, files[name].Damaged)
 		}
 		refused := strings.Contains(loaded[name], "version `")
-		if got := errorsOf(here, files[name]); (len(got) > 0) != refused {
-			t.Errorf("%s: errors %v, and ldd says\n%s", name, got, loaded[name])
+		if got, missing := errorsOf(here, files[name]); (len(got) > 0) != refused || len(missing) > 0 {
+			t.Errorf("%s: errors %v %v, and ldd says\n%s", name, got, missing, loaded[name])
 		}
 		if refused {
 			bad++
@@ -204,7 +209,7 @@ func TestReal_findsWhatReadelfSees(t *testing.T) {
 					want = append(want, sc.code+" "+texts[sc.prefix])
 				}
 			}
-			got := errorsOf(s, files[name])
+			got, _ := errorsOf(s, files[name])
 			// Several libraries of one project may each want a version: what counts is the highest.
 			for _, w := range want {
 				if !slices.Contains(got, w) {
@@ -219,5 +224,41 @@ func TestReal_findsWhatReadelfSees(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d of %d files would not run", s.Name, found, len(names))
+	}
+}
+
+// A library is called missing only if the package that has it here, by its own records, is in no list of the
+// stack's packages.
+func TestReal_callsNoLibraryMissingThatAPackageHas(t *testing.T) {
+	t.Parallel()
+	from := map[string][]string{} // packages by soname
+	for name, list := range shlibs(t) {
+		for so := range list {
+			from[so] = append(from[so], name)
+		}
+	}
+	// Debian 12 has it in the package of the linker's own libraries; Ubuntu, from 24.04 on, in one of its own.
+	delete(from, "libsframe.so.0")
+	files := realFiles(t)
+	for _, s := range stacks {
+		told, silent := map[string]bool{}, map[string]bool{}
+		for name, e := range files {
+			_, missing := errorsOf(s, e)
+			for _, so := range e.Needed {
+				if len(from[so]) == 0 {
+					continue
+				}
+				there := s.hasPackage(from[so])
+				switch said := slices.Contains(missing, so); {
+				case said && there:
+					t.Errorf("%s: %s is called missing on %s; its packages are %v", name, so, s.Name, from[so])
+				case said:
+					told[so] = true
+				case !there:
+					silent[so] = true
+				}
+			}
+		}
+		t.Logf("%s: %d libraries are called missing, and rightly; of %d more nothing is known", s.Name, len(told), len(silent))
 	}
 }

@@ -33,6 +33,8 @@ type started struct {
 	dir string
 	// unclear says that the command sets where programs are looked for.
 	unclear bool
+	// args are what follows the word.
+	args []*syntax.Word
 }
 
 // start checks a program that a process type begins with.
@@ -42,6 +44,7 @@ func (c *checker) start(name string, s started) {
 			Code: CodeProgram, Severity: artifact.Error, Path: p, ProcessType: name, Needs: needs, Has: has, Message: message, Hint: hint,
 		})
 	}
+	c.startFile(s, report)
 	if !strings.Contains(s.word, "/") {
 		c.startByName(name, s, report)
 		return
@@ -64,6 +67,9 @@ func (c *checker) start(name string, s started) {
 	case !ok:
 		message := fmt.Sprintf("starts %s, which is not in the slug", s.word)
 		if link, dangling := c.Find(p); dangling && link.Kind == tree.Link {
+			if c.linked(link) != No {
+				return
+			}
 			message = fmt.Sprintf("starts %s, a link to %s, which is not in the slug", s.word, link.Target)
 		}
 		hint := "add it with files:, or correct the command"
@@ -79,6 +85,93 @@ func (c *checker) start(name string, s started) {
 	}
 	if ok && e.Kind == tree.File {
 		c.reach(e.Path, name, 0)
+	}
+}
+
+// linked tells whether a program is there to which a link leads that leads nowhere in the slug.
+func (c *checker) linked(link tree.Entry) Has {
+	if !path.IsAbs(link.Target) {
+		return No
+	}
+	if _, below := inApp(link.Target); below {
+		return No
+	}
+	return c.missingCommand(link.Target)
+}
+
+// runner is a program that runs the file that its command names.
+type runner struct {
+	// ends are how the names of such files end. A shell takes any file: for it a slash will do.
+	ends string
+	// flags are its letters after one dash that take no value, so that the file may follow.
+	flags string
+}
+
+var (
+	shell  = runner{ends: ".sh .bash", flags: "aefhilmuvxE"}
+	python = runner{ends: ".py .pyc", flags: "bBdEiIOPqsSuvx"}
+	node   = runner{ends: ".js .mjs .cjs"}
+)
+
+var runners = map[string]runner{
+	"sh": shell, "bash": shell, "dash": shell, "python": python, "python3": python, "node": node, "nodejs": node,
+	"ruby": {ends: ".rb .ru", flags: "wW"}, "perl": {ends: ".pl", flags: "wT"}, "php": {ends: ".php"}, "java": {ends: ".jar"},
+}
+
+// file is the one that a command gives to the program that runs it, as server.js in "node server.js".
+// It is empty where that cannot be told for sure.
+func (s started) file() string {
+	name := path.Base(s.word)
+	r, ok := runners[name]
+	if !ok {
+		return ""
+	}
+	jar := name != "java"
+	for _, a := range s.args {
+		word, ok := literal(a)
+		switch {
+		case !ok && name == "java": // $JAVA_OPTS
+		case !ok:
+			return ""
+		case name == "java" && !jar:
+			if word[:min(1, len(word))] != "-" {
+				return "" // a class
+			}
+			jar = word == "-jar"
+		case strings.HasPrefix(word, "--") && strings.Contains(word, "="):
+		case len(word) > 1 && word[0] == '-' && strings.Trim(word[1:], r.flags) == "":
+		case strings.HasSuffix(word, ".") || strings.HasPrefix(word, "-") || path.IsAbs(word) && !strings.HasPrefix(word, "/app/"):
+			return ""
+		case slices.Contains(strings.Fields(r.ends), path.Ext(word)), r == shell && strings.Contains(word, "/"):
+			return word
+		default:
+			return ""
+		}
+	}
+	return ""
+}
+
+// startFile checks the file that a command gives to the program that runs it.
+func (c *checker) startFile(s started, report func(p, needs, has, message, hint string)) {
+	word := s.file()
+	if word == "" {
+		return
+	}
+	p, below := inApp(word)
+	if !below {
+		p = path.Join(s.dir, word)
+	}
+	e, ok := c.resolve(p)
+	if !ok {
+		if link, dangling := c.Find(p); dangling && link.Kind == tree.Link && c.linked(link) != No {
+			return
+		}
+		report("", word, "", fmt.Sprintf("starts %s with %s, which is not in the slug", path.Base(s.word), word), "add it with files:, or correct the command")
+		return
+	}
+	if f := c.Facts[e.Path]; (f.CR || f.Script != nil && f.Script.CR) && runners[path.Base(s.word)] == shell {
+		c.add(CodeLineEnds, artifact.Error, e.Path, "", "", fmt.Sprintf("its lines end as on Windows, and %s takes the carriage returns for a part of its words", path.Base(s.word)),
+			`save it with Unix line ends; "* text=auto eol=lf" in .gitattributes keeps them`)
 	}
 }
 
@@ -175,8 +268,15 @@ type wants struct {
 func (c *checker) interpreter(s *examine.Script) wants {
 	if below, ok := inApp(s.Interpreter); ok {
 		w := wants{name: s.Interpreter, has: No}
-		if e, ok := c.resolve(below); ok && e.Kind == tree.File && e.Exec {
+		e, ok := c.resolve(below)
+		link, _ := c.Find(below)
+		switch {
+		case ok && e.Kind == tree.File && e.Exec:
 			w.path, w.has = e.Path, Yes
+		case ok && e.Kind == tree.File:
+			w.why = fmt.Sprintf("its #! line wants %s, which is not executable", s.Interpreter)
+		case !ok && link.Kind == tree.Link:
+			w.has = c.linked(link)
 		}
 		return w
 	}
@@ -267,6 +367,9 @@ func (c *checker) script(p string, s *examine.Script) {
 		return
 	}
 	message, hint := w.why, "write #!/usr/bin/env -S in place of #!/usr/bin/env"
+	if message != "" && path.IsAbs(w.name) {
+		hint = "chmod +x " + strings.TrimPrefix(w.name, "/app/")
+	}
 	if message == "" {
 		message = fmt.Sprintf("its #! line wants %s, which neither the slug nor %s has", w.name, c.on())
 		hint = fmt.Sprintf("put %s into the slug, as a runtime for instance, or correct the line", path.Base(w.name))
@@ -382,7 +485,7 @@ func (s *started) call(cmd *syntax.CallExpr) (done, ok bool) {
 		case word == "":
 			return true, false
 		}
-		s.word = word
+		s.word, s.args = word, rest
 		return true, true
 	}
 	return false, false // variables alone
