@@ -121,7 +121,7 @@ release:
 	replace(t, file("slug.yaml"), path("v22.10.0"), path("v22.11.0"))
 	replace(t, file("slug.yaml"), fmt.Sprintf("%x", hash(archive("v22.10.0"))), fmt.Sprintf("%x", hash(archive("v22.11.0"))))
 	show("A runtime bumped", 0, "plan")
-	replace(t, file("slug.yaml"), "process_types:\n", "process_types:\n  worker: node/bin/node worker.js\n")
+	replace(t, file("slug.yaml"), "process_types:\n", "process_types:\n  worker: node/bin/node web.js -w\n")
 	show("A process type added, and the plan saved", 0, "plan", "--out", "plan.json")
 	show("The saved plan applied", 0, "apply", "plan.json")
 	show("The saved plan applied once more", 0, "apply", "plan.json")
