@@ -57,7 +57,7 @@ func (s *session) attest(ctx context.Context, a attestation) (*view.BuiltSBOM, *
 	var billDigest digest.Digest
 	runtimes := plan.Runtimes(s.inputs, s.seen)
 	if a.bom != "" {
-		text, sum, err := s.bill(a, runtimes)
+		text, sum, err := s.bill(ctx, a, runtimes)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -105,13 +105,13 @@ func (s *session) attest(ctx context.Context, a attestation) (*view.BuiltSBOM, *
 }
 
 // bill is the bill of materials of a slug in the store.
-func (s *session) bill(a attestation, runtimes []plan.Runtime) ([]byte, bom.Summary, error) {
+func (s *session) bill(ctx context.Context, a attestation, runtimes []plan.Runtime) ([]byte, bom.Summary, error) {
 	f, err := s.store.Open(a.slug.Digest)
 	if err != nil {
 		return nil, bom.Summary{}, err
 	}
 	defer f.Close()
-	contents, err := bom.Read(f, s.dirs.Cache)
+	contents, err := bom.Read(ctx, f, s.dirs.Cache)
 	if err != nil {
 		return nil, bom.Summary{}, err
 	}

@@ -111,7 +111,7 @@ func stackFacts(name string, now int64) *view.StackFacts {
 // examine reads a slug.
 func examine(ctx context.Context, r io.Reader, to *slug.Contents) error {
 	var err error
-	if *to, err = slug.Examine(ctx, r); err != nil && ctx.Err() == nil {
+	if *to, err = slug.Examine(ctx, r, slug.ExamineOptions{}); err != nil && ctx.Err() == nil {
 		return &layoutError{err}
 	}
 	return err

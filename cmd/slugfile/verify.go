@@ -119,7 +119,7 @@ func (c *verifyCmd) sbom(ctx context.Context, app *App, slugFile *os.File, slug,
 		return nil, err
 	}
 	// The file may have been changed since it was hashed.
-	contents, err := bom.Read(contextReader{ctx, digest.NewReader(slugFile, "slug", slug, -1)}, os.TempDir())
+	contents, err := bom.Read(ctx, digest.NewReader(slugFile, "slug", slug, -1), os.TempDir())
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func (s *Stage) Check(ctx context.Context, step plan.Archive, out artifact.Slug)
 			return out, err
 		}
 		defer f.Close()
-		c, err := slug.Examine(ctx, f)
+		c, err := slug.Examine(ctx, f, slug.ExamineOptions{})
 		if err != nil {
 			return out, err
 		}

@@ -124,7 +124,7 @@ func TestExamine_readsLargeProgramsFromASlug(t *testing.T) {
 	f, err := os.Open(made.Path)
 	must(t, err)
 	defer f.Close()
-	c, err := slug.Examine(context.Background(), f)
+	c, err := slug.Examine(context.Background(), f, slug.ExamineOptions{})
 	must(t, err)
 	for _, name := range []string{"huge.node", "lib/1/a.node", "lib/4/long.node"} {
 		if e := c.Facts[name].ELF; e == nil || len(e.Requires) != 1 {

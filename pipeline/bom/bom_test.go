@@ -60,7 +60,7 @@ func slugOf(t testing.TB, files []file) []byte {
 
 func contents(t testing.TB, slug []byte) bom.Contents {
 	t.Helper()
-	c, err := bom.Read(bytes.NewReader(slug), t.TempDir())
+	c, err := bom.Read(t.Context(), bytes.NewReader(slug), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -514,18 +514,19 @@ func TestCheck_failsClosed(t *testing.T) {
 
 func TestRead_leavesNothingBehindAndRefusesDamage(t *testing.T) {
 	t.Parallel()
-	slug := slugOf(t, []file{{"a", "\x7fELFxxxx"}})
+	large := strings.Repeat("large ", 3<<20) // more than is kept in memory
+	slug := slugOf(t, []file{{"a", "\x7fELF" + large}})
 	dir := t.TempDir()
-	if _, err := bom.Read(bytes.NewReader(slug[:len(slug)-6]), dir); err == nil {
+	if _, err := bom.Read(t.Context(), bytes.NewReader(slug[:len(slug)-6]), dir); err == nil {
 		t.Error("a slug that is cut off is accepted")
 	}
-	if _, err := bom.Read(bytes.NewReader(slug), dir); err != nil {
+	if _, err := bom.Read(t.Context(), bytes.NewReader(slug), dir); err != nil {
 		t.Error(err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v, %v", left, err)
 	}
-	if _, err := bom.Read(bytes.NewReader(slug), filepath.Join(dir, "none")); err == nil {
+	if _, err := bom.Read(t.Context(), bytes.NewReader(slug), filepath.Join(dir, "none")); err == nil {
 		t.Error("there is no such directory")
 	}
 }

@@ -29,18 +29,18 @@ func (g gem) full() string {
 }
 
 // findGems takes the gems from lock files, and finds their directories.
-func (l *look) findGems() {
+func (c *Contents) findGems(texts map[string][]byte) {
 	var dirs map[string][]string
-	for _, name := range sorted(l.texts) {
+	for _, name := range sorted(texts) {
 		if base := path.Base(name); base != "Gemfile.lock" && base != "gems.locked" {
 			continue
 		}
 		if dirs == nil {
-			dirs = l.gemDirs()
+			dirs = c.gemDirs()
 		}
-		list := parseGems(string(l.texts[name]))
+		list := parseGems(string(texts[name]))
 		if list == nil {
-			l.unread = append(l.unread, name)
+			c.unread = append(c.unread, name)
 		}
 		some := false
 		for i := range list {
@@ -50,17 +50,17 @@ func (l *look) findGems() {
 		for _, g := range list {
 			// With none at all they are somewhere else: in a runtime, or nowhere.
 			if len(g.dirs) > 0 || !some {
-				l.gems = append(l.gems, g)
+				c.gems = append(c.gems, g)
 			}
 		}
 	}
 }
 
 // gemDirs are the directories right below any directory that is called gems, by their name.
-func (l *look) gemDirs() map[string][]string {
+func (c *Contents) gemDirs() map[string][]string {
 	dirs := map[string][]string{}
 	last := ""
-	for _, e := range l.Files {
+	for _, e := range c.Files {
 		before, rest, ok := strings.Cut("/"+e.Path, "/gems/")
 		if !ok {
 			continue

@@ -41,54 +41,54 @@ type npmEntry struct {
 
 // findNPM takes the packages from lock files, of which the one that npm leaves in node_modules
 // tells what is really there. Packages that no lock file names tell of themselves.
-func (l *look) findNPM() {
+func (c *Contents) findNPM(texts map[string][]byte) {
 	known := map[string]bool{}
-	for _, name := range sorted(l.texts) {
+	for _, name := range sorted(texts) {
 		base, dir := path.Base(name), path.Dir(name)
 		switch base {
 		case ".package-lock.json":
 			dir = path.Dir(dir)
 		case "package-lock.json", "npm-shrinkwrap.json":
-			if _, better := l.texts[path.Join(dir, modules, ".package-lock.json")]; better {
+			if _, better := texts[path.Join(dir, modules, ".package-lock.json")]; better {
 				continue
 			}
 		default:
 			continue
 		}
-		list, ok := parseNPM(l.texts[name], dir)
+		list, ok := parseNPM(texts[name], dir)
 		if !ok {
-			l.unread = append(l.unread, name)
+			c.unread = append(c.unread, name)
 			continue
 		}
 		some := false
 		for i := range list {
-			list[i].found = l.hasDir(list[i].dir)
+			list[i].found = c.hasDir(list[i].dir)
 			some = some || list[i].found
 		}
 		for _, p := range list {
 			// A bundler may have put everything into one file: then nothing is found.
 			if (p.found || !some) && !known[p.dir] {
 				known[p.dir] = true
-				l.npm = append(l.npm, p)
+				c.npm = append(c.npm, p)
 			}
 		}
 	}
-	for _, name := range sorted(l.texts) {
+	for _, name := range sorted(texts) {
 		dir := path.Dir(name)
 		if path.Base(name) != "package.json" || known[dir] {
 			continue
 		}
 		var e npmEntry
-		if json.Unmarshal(l.texts[name], &e) == nil && e.Name != "" && e.Version != "" {
-			l.npm = append(l.npm, npmPackage{dir: dir, name: e.Name, version: e.Version, license: licenseOf(e.License), found: true})
+		if json.Unmarshal(texts[name], &e) == nil && e.Name != "" && e.Version != "" {
+			c.npm = append(c.npm, npmPackage{dir: dir, name: e.Name, version: e.Version, license: licenseOf(e.License), found: true})
 		}
 	}
-	slices.SortFunc(l.npm, func(a, b npmPackage) int { return tree.Compare(a.dir, b.dir) })
+	slices.SortFunc(c.npm, func(a, b npmPackage) int { return tree.Compare(a.dir, b.dir) })
 }
 
 // hasDir reports whether the slug has something at dir.
-func (l *look) hasDir(dir string) bool {
-	start, end := l.Files.Below(dir)
+func (c *Contents) hasDir(dir string) bool {
+	start, end := c.Files.Below(dir)
 	return start < end
 }
 

@@ -34,7 +34,14 @@ var ErrSquashfs = errors.New("it is a squashfs image, not a gzip-compressed tar"
 // The entry hdr has its name as it stands in the slug; Path makes a path of it. The body
 // need not be read to its end. An entry is only known to be whole when Read returns nil.
 func Read(r io.Reader, visit func(hdr *tar.Header, body io.Reader) error) error {
-	buf := bufio.NewReaderSize(r, 128<<10)
+	return measure(r, func(hdr *tar.Header, body io.Reader) (func(int64), error) { return nil, visit(hdr, body) })
+}
+
+// measure is Read, and tells what visit returns how many bytes of the compressed stream an entry
+// has taken.
+func measure(r io.Reader, visit func(hdr *tar.Header, body io.Reader) (packed func(int64), err error)) error {
+	in := &counter{r: r}
+	buf := bufio.NewReaderSize(in, 128<<10)
 	magic, err := buf.Peek(4)
 	switch {
 	case bytes.HasPrefix(magic, []byte("hsqs")):
@@ -50,8 +57,14 @@ func Read(r io.Reader, visit func(hdr *tar.Header, body io.Reader) error) error 
 		return fmt.Errorf("read slug: gzip header: %w", err)
 	}
 	zr.Multistream(false)
-	c := &checker{in: &counter{r: zr}, kinds: map[string]byte{}}
-	if err := c.entries(visit); err != nil {
+	at := &inflating{r: zr, taken: func() int64 { return in.n - int64(buf.Buffered()) }}
+	c := &checker{in: &counter{r: bufio.NewReaderSize(at, 2*windowSize)}, kinds: map[string]byte{}}
+	if err := c.entries(visit, at); err != nil {
+		if errors.Is(err, tar.ErrHeader) { // no wonder, when the sums at the end do not hold either
+			if _, damage := io.Copy(io.Discard, io.LimitReader(zr, maxBytes)); damage != nil {
+				err = fmt.Errorf("the bytes are damaged: %w", damage)
+			}
+		}
 		return fmt.Errorf("read slug: %w", err)
 	}
 	if err := drain(c.in); err != nil {
@@ -65,7 +78,45 @@ func Read(r io.Reader, visit func(hdr *tar.Header, body io.Reader) error) error 
 	return nil
 }
 
-// counter counts the bytes of the tar stream.
+// inflating knows where in the compressed stream a place of the tar stream stands. Bytes are inflated
+// in pieces of up to a window; within a piece every byte counts the same, so that the figures of
+// small files are means of their neighbours', and those of large ones are right.
+type inflating struct {
+	r io.Reader
+	// taken is how many compressed bytes r has read.
+	taken func() int64
+	// ends are those of the pieces that were inflated and not yet asked for; last is the one before.
+	ends []mark
+	last mark
+}
+
+type mark struct{ tar, packed int64 }
+
+func (p *inflating) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if n > 0 {
+		before := p.last
+		if len(p.ends) > 0 {
+			before = p.ends[len(p.ends)-1]
+		}
+		p.ends = append(p.ends, mark{before.tar + int64(n), p.taken()})
+	}
+	return n, err
+}
+
+// at is the place in the compressed stream of one in the tar stream, which never goes back.
+func (p *inflating) at(tar int64) int64 {
+	for len(p.ends) > 0 && p.ends[0].tar <= tar {
+		p.last, p.ends = p.ends[0], p.ends[1:]
+	}
+	if len(p.ends) == 0 {
+		return p.last.packed
+	}
+	next := p.ends[0]
+	return p.last.packed + (next.packed-p.last.packed)*(tar-p.last.tar)/(next.tar-p.last.tar)
+}
+
+// counter counts the bytes of a stream.
 type counter struct {
 	r io.Reader
 	n int64
@@ -102,8 +153,9 @@ type checker struct {
 	bytes int64
 }
 
-func (c *checker) entries(visit func(*tar.Header, io.Reader) error) error {
+func (c *checker) entries(visit func(*tar.Header, io.Reader) (func(int64), error), at *inflating) error {
 	tr := tar.NewReader(c.in)
+	var before int64
 	for {
 		start := padded(c.in.n) // the rest of a block after an entry's content is skipped
 		hdr, err := tr.Next()
@@ -123,12 +175,18 @@ func (c *checker) entries(visit func(*tar.Header, io.Reader) error) error {
 		if err := c.check(hdr); err != nil {
 			return fmt.Errorf("entry %q: %w", hdr.Name, err)
 		}
-		if err := visit(hdr, tr); err != nil {
+		packed, err := visit(hdr, tr)
+		if err != nil {
 			return fmt.Errorf("entry %q: %w", hdr.Name, err)
 		}
 		if _, err := io.Copy(io.Discard, tr); err != nil {
 			return fmt.Errorf("entry %q: %w", hdr.Name, err)
 		}
+		end := at.at(padded(c.in.n))
+		if packed != nil {
+			packed(end - before)
+		}
+		before = end
 	}
 }
 

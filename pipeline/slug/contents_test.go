@@ -1,0 +1,177 @@
+package slug_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/slugfile/slugfile/pipeline/slug"
+	"github.com/slugfile/slugfile/pipeline/tree"
+)
+
+// noise cannot be compressed.
+func noise(seed uint64, n int) string {
+	r := rand.NewChaCha8([32]byte{byte(seed)})
+	b := make([]byte, n)
+	_, _ = r.Read(b) // it never fails
+	return string(b)
+}
+
+// plainSlug packs a slug as another tool would: entries are names and contents, a link where the content
+// begins with "=> ".
+func plainSlug(t testing.TB, entries ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	for i := 0; i < len(entries); i += 2 {
+		h := &tar.Header{Name: "./app/" + entries[i], Typeflag: tar.TypeReg, Size: int64(len(entries[i+1])), Mode: 0o644}
+		body := entries[i+1]
+		if to, ok := strings.CutPrefix(body, "=> "); ok {
+			h.Typeflag, h.Linkname, h.Size, body = tar.TypeLink, "./app/"+to, 0, ""
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func packedOf(t testing.TB, c slug.Contents, name string) int64 {
+	t.Helper()
+	for i, e := range c.Tree {
+		if e.Path == name {
+			return c.Packed[i]
+		}
+	}
+	t.Fatalf("there is no %s", name)
+	return 0
+}
+
+func TestExamine_measuresWhatEachFileTakes(t *testing.T) {
+	t.Parallel()
+	b := plainSlug(t,
+		"far/a", noise(1, 300_000),
+		"zeros", strings.Repeat("\x00", 3_000_000),
+		"far/b", noise(1, 300_000), // gzip has forgotten the first one
+		"near", strings.Repeat(noise(2, 10_000), 30), // and sees each of these in the one before
+		"hard", "=> far/a",
+	)
+	c, err := slug.Examine(t.Context(), bytes.NewReader(b), slug.ExamineOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum int64
+	for _, n := range c.Packed {
+		if n < 0 {
+			t.Errorf("%d bytes", n)
+		}
+		sum += n
+	}
+	if size := int64(len(b)); sum > size || sum < size-2000 { // the end of the stream belongs to no file
+		t.Errorf("all files together take %d of %d bytes", sum, size)
+	}
+	// A file and the next one share what the window takes that both lie in.
+	const window = 33_000
+	for name, want := range map[string][2]int64{
+		"far/a": {300_000 - window, 300_000 + window}, "far/b": {300_000 - window, 300_000 + window},
+		"zeros": {1000, 2 * window}, "near": {5000, 10_000 + window}, "hard": {0, 1000}, "far": {0, 0},
+	} {
+		if n := packedOf(t, c, name); n < want[0] || n > want[1] {
+			t.Errorf("%s takes %d bytes, not %d to %d", name, n, want[0], want[1])
+		}
+	}
+	if !c.Hard["hard"] || c.Hard["far/a"] {
+		t.Errorf("hard links: %v", c.Hard)
+	}
+	if e, ok := c.Tree.Find("far"); !ok || e.Kind != tree.Dir {
+		t.Error("a directory without an entry of its own is missing")
+	}
+}
+
+// seen collects what it is shown.
+type seen struct {
+	t     *testing.T
+	wants func(name string, elf bool) bool
+	files map[string]string
+}
+
+func (s *seen) Wants(name string, _ int64, elf bool) bool { return s.wants(name, elf) }
+
+func (s *seen) See(name string, size int64, r io.ReaderAt) {
+	b := make([]byte, size)
+	if _, err := r.ReadAt(b, 0); err != nil && size > 0 {
+		s.t.Errorf("%s: %v", name, err)
+	}
+	s.files[name] = string(b)
+}
+
+func TestExamine_showsWholeFilesToWhoWantsThem(t *testing.T) {
+	t.Parallel()
+	elf := "\x7fELF" + noise(3, 100)
+	files := []string{
+		"small", "text", "empty", "", "middle", noise(4, 200_000), "elf", elf,
+		"large", noise(5, 17<<20), "large2", noise(6, 17<<20-5), "unwanted", noise(7, 200_000),
+	}
+	s := &seen{t: t, files: map[string]string{}, wants: func(name string, elf bool) bool { return elf || name != "unwanted" }}
+	dir := t.TempDir()
+	if _, err := slug.Examine(t.Context(), bytes.NewReader(plainSlug(t, files...)), slug.ExamineOptions{Scratch: dir, Looks: []slug.Look{s}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(files); i += 2 {
+		got, ok := s.files[files[i]]
+		if want := files[i] != "unwanted"; ok != want || ok && got != files[i+1] {
+			t.Errorf("%s: shown %v, %d bytes of %d", files[i], ok, len(got), len(files[i+1]))
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	gone := slug.ExamineOptions{Scratch: filepath.Join(dir, "none"), Looks: []slug.Look{s}}
+	if _, err := slug.Examine(t.Context(), bytes.NewReader(plainSlug(t, files...)), gone); err == nil {
+		t.Error("there is no such directory")
+	}
+}
+
+func TestRead_saysThatBytesAreDamaged(t *testing.T) {
+	t.Parallel()
+	var files []string
+	for i := range 40 {
+		files = append(files, strings.Repeat("x", i+1), fmt.Sprintf("%x", noise(uint64(i), 2000+i)))
+	}
+	whole := plainSlug(t, files...)
+	told := 0
+	for at := 20; at < len(whole)-8; at += 97 {
+		b := bytes.Clone(whole)
+		b[at] ^= 0x55
+		_, err := slug.Manifest(bytes.NewReader(b))
+		if err == nil {
+			t.Fatalf("a slug with a flipped byte at %d is accepted", at)
+		}
+		if strings.Contains(err.Error(), "invalid tar header") {
+			t.Errorf("at %d: %v", at, err)
+		}
+		if strings.Contains(err.Error(), "the bytes are damaged: ") {
+			told++
+		}
+	}
+	if told == 0 {
+		t.Error("nothing was said of damage")
+	}
+}
