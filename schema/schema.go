@@ -1,7 +1,7 @@
-// Package schema is the JSON schemas of slug.yaml, of plans and of saved plans, and validation
+// Package schema is the JSON schemas of slug.yaml, of plans and of what inspect writes, and validation
 // against them.
 //
-// They are generated from the types in config and in pipeline/plan by "go generate", committed
+// They are generated from the types in config, pipeline/plan and pipeline/inspect by "go generate", committed
 // and embedded: editors, slugfile, other programs and the reference read the same files.
 // Validate turns the validator's findings on a slug.yaml into diagnostics with positions. It
 // fetches nothing: no address in a schema or in a file is ever opened.
@@ -26,6 +26,8 @@ const (
 	Slug      = "slug"
 	Plan      = "plan"
 	SavedPlan = "saved-plan"
+	Inspected = "inspected"
+	Compared  = "compared"
 )
 
 // Of is the schema of that name as it is committed, and whether there is one.
@@ -51,6 +53,8 @@ var compiled = map[string]func() (*schema, error){
 	Slug:      sync.OnceValues(func() (*schema, error) { return read(Slug) }),
 	Plan:      sync.OnceValues(func() (*schema, error) { return read(Plan) }),
 	SavedPlan: sync.OnceValues(func() (*schema, error) { return read(SavedPlan) }),
+	Inspected: sync.OnceValues(func() (*schema, error) { return read(Inspected) }),
+	Compared:  sync.OnceValues(func() (*schema, error) { return read(Compared) }),
 }
 
 // read compiles the schema of that name.

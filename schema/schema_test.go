@@ -35,7 +35,7 @@ func each(v any, path string, visit func(path string, o map[string]any)) {
 }
 
 // names are all schemas.
-var names = []string{Slug, Plan, SavedPlan}
+var names = []string{Slug, Plan, SavedPlan, Inspected, Compared}
 
 func documentOf(t *testing.T, name string) map[string]any {
 	t.Helper()

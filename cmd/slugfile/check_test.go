@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline/inspect"
 	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/stack"
 	"github.com/slugfile/slugfile/schema"
@@ -86,11 +86,11 @@ func TestInspect_rehearsesAnotherStack(t *testing.T) {
 		}
 	}
 	r := w.run(t, dir, "inspect", "--json")
-	var got view.Inspected
+	var got inspect.Report
 	if err := json.Unmarshal([]byte(r.Out), &got); err != nil { // one document, and nothing else
 		t.Fatalf("%v\n%s", err, r.Out)
 	}
-	if got.V != 1 || got.Type != "inspected" || !got.Layout.OK || got.Present.Name != "heroku-22" || len(got.Findings) != 1 || got.Findings[0].Needs != "GLIBC_2.38" || got.Summary.Programs != 1 {
+	if got.V != 1 || got.Type != "inspected" || !got.Layout.OK || got.Present.Name != "heroku-22" || len(got.Findings) != 1 || got.Findings[0].Needs != "GLIBC_2.38" || got.Contents.Programs != 1 {
 		t.Errorf("%s", r.Out)
 	}
 }

@@ -24,7 +24,7 @@ type grammar struct {
 	Plan     planCmd     `cmd:"" help:"Show what apply would do."`
 	Apply    applyCmd    `cmd:"" help:"Make the slug and release it."`
 	Build    buildCmd    `cmd:"" help:"Make the slug, and no more."`
-	Inspect  inspectCmd  `cmd:"" help:"Show what is in a slug, and whether it would run on a stack."`
+	Inspect  inspectCmd  `cmd:"" help:"Show what is in a slug, how it differs, and if it would run."`
 	Verify   verifyCmd   `cmd:"" help:"Check a slug against its provenance and its bill of materials."`
 	Run      runCmd      `cmd:"" help:"Boot the slug as a dyno would, on this machine."`
 	Releases releasesCmd `cmd:"" help:"List the app's releases, or show one."`
@@ -120,6 +120,12 @@ type (
 		SBOM       string `name:"sbom" placeholder:"FILE" variable:"SLUGFILE_SBOM" help:"Write what is in the slug to FILE: a bill of materials, CycloneDX 1.6 in JSON."`
 		Provenance string `placeholder:"FILE" variable:"SLUGFILE_PROVENANCE" help:"Write what the slug was made of to FILE: an in-toto statement with SLSA provenance."`
 		SignKey    string `placeholder:"FILE" variable:"SLUGFILE_SIGN_KEY" help:"Sign the provenance with the ed25519 private key in FILE: PKCS#8 PEM or OpenSSH."`
+	}
+	inspectFlags struct {
+		Diff  string  `placeholder:"OTHER" xor:"form" help:"Show what is different from another slug instead: a file, a release, or tree."`
+		Tree  bool    `xor:"form" help:"Show the sizes of directories and files as a tree instead."`
+		Depth int     `placeholder:"N" help:"Show at most N levels of the tree. Default: as many as there are."`
+		Share float64 `default:"1" placeholder:"PERCENT" help:"Leave out of the tree what takes less than PERCENT of the whole. Default: 1."`
 	}
 	verifyFlags struct {
 		Provenance string `placeholder:"FILE" variable:"SLUGFILE_PROVENANCE" help:"The signed provenance."`

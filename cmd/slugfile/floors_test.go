@@ -19,8 +19,8 @@ var floors = [][]string{
 	2: {"pipeline/artifact", "pipeline/junk", "pipeline/unpack", "schema"},
 	3: {"config", "pipeline/journal", "pipeline/lock", "pipeline/store", "pipeline/slug", "pipeline/stack", "pipeline/platform", "pipeline/platform/dyno"},
 	4: {"pipeline/bom", "pipeline/plan", "pipeline/platform/heroku", "pipeline/platform/local"},
-	5: {"pipeline/fetch", "pipeline/compile", "pipeline/archive", "pipeline/upload", "pipeline/release", "pipeline/observe", "schema/gen"},
-	6: {"pipeline", "cmd/slugfile/internal/view"},
+	5: {"pipeline/fetch", "pipeline/compile", "pipeline/archive", "pipeline/upload", "pipeline/release", "pipeline/observe", "pipeline/inspect"},
+	6: {"pipeline", "cmd/slugfile/internal/view", "schema/gen"},
 	7: {"cmd/slugfile"},
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,62 +12,84 @@ import (
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
 	"github.com/slugfile/slugfile/pipeline/archive"
 	"github.com/slugfile/slugfile/pipeline/artifact"
+	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/inspect"
 	"github.com/slugfile/slugfile/pipeline/observe"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/stack"
+	"github.com/slugfile/slugfile/pipeline/tree"
 )
 
 type inspectCmd struct {
 	planningFlags
 	platformFlags
 	lockFlag
-	Target string `arg:"" optional:"" name:"slug" help:"A slug's file, a release such as v12, or \"tree\": what slug.yaml makes now. Default: tree."`
+	inspectFlags
+	Target string `arg:"" optional:"" name:"slug" help:"A slug's file, a release such as v12, or \"tree\": what slug.yaml makes now, whatever its size. Default: tree."`
 }
 
 // treeTarget is the slug that slug.yaml makes now.
 const treeTarget = "tree"
 
-// Run says what is in a slug and whether it would run on a stack. That it would not is an answer "no".
-func (c *inspectCmd) Run(ctx context.Context, app *App) (err error) {
-	r := view.Inspected{V: 1, Type: "inspected", Subject: c.Target}
-	var contents slug.Contents
-	var own string // the stack that the slug is for
+// looked is a slug that was looked at.
+type looked struct {
+	inspect.Slug
+	// subject is what the user called it.
+	subject, checksum string
+	size, limit       int64
+	// stack is the one that the slug is for; empty when nobody names one.
+	stack        string
+	processTypes map[string]string
+}
+
+// Run says what is in a slug and whether it would run on a stack, or how it differs from another.
+// That it would not run is an answer "no".
+func (c *inspectCmd) Run(ctx context.Context, app *App) error {
+	if c.Target == "" {
+		c.Target = treeTarget
+	}
 	switch {
-	case c.Target == "" || c.Target == treeTarget:
-		r.Subject = treeTarget
-		own, err = c.tree(ctx, app, &r, &contents)
-	case releaseVersion.MatchString(c.Target):
-		own, err = c.release(ctx, app, &r, &contents)
-	default:
-		own, err = c.file(ctx, app, &r, &contents)
+	case c.Depth < 0:
+		return &usageError{msg: "--depth: must be at least 1", command: "slugfile inspect"}
+	case c.Share < 0 || c.Share > 100:
+		return &usageError{msg: "--share: must be a percentage, from 0 to 100", command: "slugfile inspect"}
+	case c.Depth > 0 && !c.Tree && c.Diff == "":
+		return &usageError{msg: "--depth: there is no tree; add --tree or --diff", command: "slugfile inspect"}
+	case c.Diff != "":
+		return c.compare(ctx, app)
+	}
+	s, err := c.look(ctx, app, c.Target)
+	r := inspect.Report{
+		V: inspect.Version, Type: inspect.ReportType, Subject: c.Target, Checksum: s.checksum, Size: s.size, Limit: s.limit,
+		Layout: inspect.Layout{OK: true}, ProcessTypes: s.processTypes, Findings: []artifact.Finding{},
 	}
 	var wrong *layoutError
 	switch {
 	case errors.As(err, &wrong):
-		r.Layout = view.Layout{Why: wrong.Error()}
+		r.Layout = inspect.Layout{Why: wrong.Error()}
 	case err != nil:
 		return err
-	default:
-		r.Layout.OK = true
+	}
+	if r.ProcessTypes == nil {
+		r.ProcessTypes = map[string]string{}
 	}
 	now := app.Now().Unix()
-	r.Present = stackFacts(own, now)
-	if c.Stack != "" && c.Stack != own {
+	r.Present = stackFacts(s.stack, now)
+	if r.Checked = r.Present; c.Stack != "" && c.Stack != s.stack {
 		r.Checked = stackFacts(c.Stack, now)
-	} else {
-		r.Checked = r.Present
 	}
-	r.Findings = []artifact.Finding{}
 	if r.Layout.OK {
-		s := contents.Summary()
-		r.Summary = &s
+		r.Contents = inspect.Describe(s.Slug)
+		if c.Tree {
+			r.Contents.Tree = inspect.Tree(s.Slug, c.folding())
+		}
 		onStack := ""
 		if r.Checked != nil {
 			onStack = r.Checked.Name
 		}
-		r.Findings = append(r.Findings, stack.Check(archive.Subject(contents, onStack, r.ProcessTypes))...)
+		r.Findings = append(r.Findings, stack.Check(archive.Subject(s.Contents, onStack, r.ProcessTypes))...)
 	}
 	if c.JSON {
 		err = view.WriteDocument(app.Out, r)
@@ -79,8 +102,82 @@ func (c *inspectCmd) Run(ctx context.Context, app *App) (err error) {
 	return err
 }
 
+func (c *inspectCmd) folding() inspect.Folding {
+	return inspect.Folding{Share: c.Share, Depth: c.Depth}
+}
+
+// compare says how the slug differs from another.
+func (c *inspectCmd) compare(ctx context.Context, app *App) error {
+	if c.same(app) {
+		return &usageError{msg: fmt.Sprintf("%s is compared with itself: name another slug with --diff", c.Target), command: "slugfile inspect"}
+	}
+	before, err := c.whole(ctx, app, c.Diff)
+	if err != nil {
+		return err
+	}
+	after, err := c.whole(ctx, app, c.Target)
+	if err != nil {
+		return err
+	}
+	d := inspect.Compare(before.Slug, after.Slug, c.folding())
+	d.Before, d.After = before.side(), after.side()
+	d.Limit = cmp.Or(after.limit, before.limit)
+	if c.JSON {
+		return view.WriteDocument(app.Out, d)
+	}
+	return view.Comparison(app.Out, d, view.PlanOptions{Style: app.outStyle(), Verbose: c.Verbose > 0})
+}
+
+// same reports whether both arguments name one slug. Two files of the same content are two slugs.
+func (c *inspectCmd) same(app *App) bool {
+	if c.Target == c.Diff {
+		return true
+	}
+	a, errA := os.Stat(app.abs(c.Target))
+	b, errB := os.Stat(app.abs(c.Diff))
+	return isFile(c.Target) && isFile(c.Diff) && errA == nil && errB == nil && os.SameFile(a, b)
+}
+
+// isFile reports whether a target is neither a release nor the tree.
+func isFile(target string) bool { return target != treeTarget && !releaseVersion.MatchString(target) }
+
+// whole looks at a slug that must be one.
+func (c *inspectCmd) whole(ctx context.Context, app *App, target string) (looked, error) {
+	s, err := c.look(ctx, app, target)
+	if is[*layoutError](err) {
+		err = fmt.Errorf("compare %s: it is no slug: %w", target, err)
+	}
+	return s, err
+}
+
+func (s looked) side() inspect.Side {
+	out := inspect.Side{Subject: s.subject, Checksum: s.checksum, Packed: s.size}
+	for i := range s.Tree {
+		if e := &s.Tree[i]; e.Kind != tree.Dir {
+			out.Files++
+			out.Size += e.Size
+		}
+	}
+	return out
+}
+
+// look reads the slug that a target names.
+func (c *inspectCmd) look(ctx context.Context, app *App, target string) (looked, error) {
+	s := looked{subject: target}
+	var err error
+	switch {
+	case target == treeTarget:
+		err = c.tree(ctx, app, &s)
+	case releaseVersion.MatchString(target):
+		err = c.release(ctx, app, target, &s)
+	default:
+		err = c.file(ctx, app, target, &s)
+	}
+	return s, err
+}
+
 // wouldNotRunError is the answer "no".
-type wouldNotRunError struct{ r view.Inspected }
+type wouldNotRunError struct{ r inspect.Report }
 
 func (e *wouldNotRunError) Error() string {
 	if !e.r.Layout.OK {
@@ -94,41 +191,55 @@ type layoutError struct{ error }
 
 func (e *layoutError) Unwrap() error { return e.error }
 
-func stackFacts(name string, now int64) *view.StackFacts {
+func stackFacts(name string, now int64) *inspect.Stack {
 	if name == "" {
 		return nil
 	}
 	s, known := stack.Known(name)
 	if !known {
-		return &view.StackFacts{Name: name}
+		return &inspect.Stack{Name: name}
 	}
-	return &view.StackFacts{
+	return &inspect.Stack{
 		Name: name, Known: true, Ubuntu: s.Ubuntu, State: s.State, EndOfLife: s.EndOfLife, Expected: s.Expected,
 		Support: string(s.Support(now)), GLIBC: s.GLIBC, GLIBCXX: s.GLIBCXX, OpenSSL: s.OpenSSL,
 	}
 }
 
-// examine reads a slug.
-func examine(ctx context.Context, r io.Reader, to *slug.Contents) error {
-	var err error
-	if *to, err = slug.Examine(ctx, r, slug.ExamineOptions{}); err != nil && ctx.Err() == nil {
+// examine reads a slug once, for all that is told of it.
+func (s *looked) examine(ctx context.Context, app *App, r io.Reader) error {
+	d, err := app.dirs()
+	if err != nil {
+		return err
+	}
+	runtimes, bill := &inspect.Look{}, &bom.Look{}
+	o := slug.ExamineOptions{Looks: []slug.Look{runtimes, bill}}
+	if info, err := os.Stat(d.Cache); err == nil && info.IsDir() {
+		o.Scratch = d.Cache
+	}
+	c, err := slug.Examine(ctx, r, o)
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case err != nil:
 		return &layoutError{err}
 	}
-	return err
+	s.Slug = inspect.Slug{Contents: c, Runtimes: runtimes, Bill: bill.Contents(c.Tree)}
+	return nil
 }
 
 // tree makes the slug, or takes it from the store. It is made for the stack of slug.yaml, whatever stack it is
-// looked at for.
-func (c *inspectCmd) tree(ctx context.Context, app *App, r *view.Inspected, to *slug.Contents) (own string, err error) {
+// looked at for, and however large it is: what was refused for its size is what one wants to look into.
+func (c *inspectCmd) tree(ctx context.Context, app *App, l *looked) (err error) {
 	flags := c.planningFlags
 	flags.Stack = ""
 	s, err := flags.open(ctx, app)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if s.inputs.File.Stack == "" {
 		s.inputs.File.Stack = c.Stack
 	}
+	l.limit, s.inputs.File.Limits.Slug = int64(s.inputs.File.Limits.Slug), 0
 	s.view, s.lockTimeout = c.view(app, false), c.LockTimeout
 	defer closing(s.view, &err)
 	p, err := s.plan(ctx, nil)
@@ -136,91 +247,92 @@ func (c *inspectCmd) tree(ctx context.Context, app *App, r *view.Inspected, to *
 		err = problems(p)
 	}
 	if err != nil {
-		return "", err
+		return err
 	}
 	b, err := s.make(ctx, s.pipeline(nil), p)
 	if err != nil {
-		return "", err
+		return err
 	}
 	f, err := s.store.Open(b.Slug.Digest)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	r.Checksum, r.Size, r.ProcessTypes = b.Slug.Digest.Checksum(), b.Slug.Size, s.inputs.File.ProcessTypes
-	return p.Stack, examine(ctx, f, to)
+	l.checksum, l.size, l.stack, l.processTypes = b.Slug.Digest.Checksum(), b.Slug.Size, p.Stack, s.inputs.File.ProcessTypes
+	return l.examine(ctx, app, f)
 }
 
 // release reads the slug of an earlier release.
-func (c *inspectCmd) release(ctx context.Context, app *App, r *view.Inspected, to *slug.Contents) (own string, err error) {
+func (c *inspectCmd) release(ctx context.Context, app *App, version string, l *looked) (err error) {
 	name := c.App
 	if name == "" {
 		p, err := app.load(ctx, loadOptions{projectFlags: c.projectFlags})
 		if err != nil {
-			return "", err
+			return err
 		}
 		if name = p.File.App; name == "" {
-			return "", &usageError{msg: `no app is named: add "app:" to ` + p.Shown + " or give -a", command: "slugfile inspect"}
+			return &usageError{msg: `no app is named: add "app:" to ` + p.Shown + " or give -a", command: "slugfile inspect"}
 		}
+		l.limit = int64(p.File.Limits.Slug)
 	}
 	d, err := app.dirs()
 	if err != nil {
-		return "", err
+		return err
 	}
 	st, err := openStore(d)
 	if err != nil {
-		return "", err
+		return err
 	}
 	v := c.view(app, false)
 	defer closing(v, &err)
 	conn, err := app.connect(ctx, c.platformFlags, local.Options{Boots: noApp, Private: true}, brief, v)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { err = firstError(err, conn.close(ctx)) }()
 	var wrong error
-	found, err := observe.ReadRelease(ctx, observe.Options{App: name, Platform: conn.platform, Store: st, Sink: v}, c.Target, func(in io.Reader) error {
-		wrong = examine(ctx, in, to)
+	found, err := observe.ReadRelease(ctx, observe.Options{App: name, Platform: conn.platform, Store: st, Sink: v}, version, func(in io.Reader) error {
+		wrong = l.examine(ctx, app, in)
 		return wrong
 	})
-	r.ProcessTypes = found.ProcessTypes
+	l.stack, l.processTypes = found.Stack.Name, found.ProcessTypes
 	if found.Checksum != nil {
-		r.Checksum = *found.Checksum
+		l.checksum = *found.Checksum
 	}
 	if found.Size != nil {
-		r.Size = *found.Size
+		l.size = *found.Size
 	}
 	if is[*layoutError](wrong) {
 		err = wrong
 	}
-	return found.Stack.Name, err
+	return err
 }
 
 // file reads a slug's file. A slug does not say how it is started; slug.yaml does, if there is one.
-func (c *inspectCmd) file(ctx context.Context, app *App, r *view.Inspected, to *slug.Contents) (own string, err error) {
-	f, err := os.Open(app.abs(c.Target))
+func (c *inspectCmd) file(ctx context.Context, app *App, name string, l *looked) error {
+	f, err := os.Open(app.abs(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", &usageError{msg: fmt.Sprintf("%s: there is no such file; a release is named like v12, and the current tree %q", c.Target, treeTarget), command: "slugfile inspect"}
+		return &usageError{msg: fmt.Sprintf("%s: there is no such file; a release is named like v12, and the current tree %q", name, treeTarget), command: "slugfile inspect"}
 	}
 	if err != nil {
-		return "", fmt.Errorf("read %w", unwrapOpen(err))
+		return fmt.Errorf("read %w", unwrapOpen(err))
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	info, err := f.Stat()
 	if err != nil {
-		return "", fmt.Errorf("read %w", unwrapOpen(err))
+		return fmt.Errorf("read %w", unwrapOpen(err))
 	}
 	if !info.Mode().IsRegular() {
-		return "", &usageError{msg: c.Target + ": that is no file; a slug is one", command: "slugfile inspect"}
+		return &usageError{msg: name + ": that is no file; a slug is one", command: "slugfile inspect"}
 	}
 	if p, err := app.load(ctx, loadOptions{projectFlags: c.projectFlags}); err == nil {
-		own, r.ProcessTypes = p.File.Stack, p.File.ProcessTypes
+		l.stack, l.processTypes, l.limit = p.File.Stack, p.File.ProcessTypes, int64(p.File.Limits.Slug)
 	}
+	l.size = info.Size()
 	h := digest.New()
-	err = examine(ctx, io.TeeReader(f, h), to)
-	r.Size = info.Size()
-	if err == nil {
-		r.Checksum = digest.Sum(h).Checksum()
+	if err := l.examine(ctx, app, io.TeeReader(f, h)); err != nil {
+		return err
 	}
-	return own, err
+	l.checksum = digest.Sum(h).Checksum()
+	return nil
 }

@@ -8,7 +8,7 @@ import (
 )
 
 type schemaCmd struct {
-	Document string `arg:"" optional:"" enum:"slug,plan,saved-plan" default:"slug" help:"What the schema is of: slug (slug.yaml), plan (plan --json) or saved-plan (plan --out)."`
+	Document string `arg:"" optional:"" enum:"slug,plan,saved-plan,inspected,compared" default:"slug" help:"What the schema is of: slug (slug.yaml), plan (plan --json), saved-plan (plan --out), inspected (inspect --json) or compared (inspect --diff --json)."`
 }
 
 // Run prints a schema that is built into this program, for editors and for other tools.

@@ -25,7 +25,7 @@ func (b *builder) programs(list []program, files tree.Manifest) {
 		b.sum.Programs++
 		needs := []string{b.module("stdlib", strings.TrimPrefix(goVersion(p.info.GoVersion), "go"), "")}
 		for _, d := range p.info.Deps {
-			needs = append(needs, b.dependency(d))
+			needs = append(needs, b.module(built(d)))
 		}
 		b.needs[c.BOMRef] = needs
 	}
@@ -37,16 +37,16 @@ func goVersion(text string) string {
 	return version
 }
 
-// dependency is the module that was really built: the one that replaces another, if there is one.
-// A directory that replaces it has no version.
-func (b *builder) dependency(m *debug.Module) string {
-	if r := m.Replace; r != nil {
-		if r.Version != "" {
-			return b.module(r.Path, r.Version, r.Sum)
-		}
-		return b.module(m.Path, "", "")
+// built is the module that was really built: the one that replaces another, if there is one. A
+// directory that replaces it has no version.
+func built(m *debug.Module) (name, version, sum string) {
+	switch r := m.Replace; {
+	case r == nil:
+		return m.Path, m.Version, m.Sum
+	case r.Version != "":
+		return r.Path, r.Version, r.Sum
 	}
-	return b.module(m.Path, m.Version, m.Sum)
+	return m.Path, "", ""
 }
 
 // module adds a Go module and returns its reference.

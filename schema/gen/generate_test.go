@@ -12,6 +12,7 @@ import (
 
 	"github.com/slugfile/slugfile/config"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/inspect"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
 	"github.com/slugfile/slugfile/schema"
@@ -46,7 +47,7 @@ func TestGenerate_listsTheStacksOfConfig(t *testing.T) {
 func TestGeneratePlan_isWhatIsCommitted(t *testing.T) {
 	t.Parallel()
 	for name, of := range documents {
-		b, err := generatePlan("github.com/slugfile/slugfile/schema/gen", "../../pipeline", of, name)
+		b, err := generateDocument("github.com/slugfile/slugfile/schema/gen", "../../pipeline", of, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,12 +61,18 @@ func TestGeneratePlan_isWhatIsCommitted(t *testing.T) {
 var documents = map[string]reflect.Type{
 	schema.Plan:      reflect.TypeFor[plan.Plan](),
 	schema.SavedPlan: reflect.TypeFor[plan.Saved](),
+	schema.Inspected: reflect.TypeFor[inspect.Report](),
+	schema.Compared:  reflect.TypeFor[inspect.Comparison](),
 }
 
 func TestGeneratePlan_hasNoWordsForWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	there := map[string]bool{}
-	for _, s := range structs(reflect.TypeFor[plan.Saved](), nil) {
+	var all []reflect.Type
+	for _, of := range documents {
+		all = structs(of, all)
+	}
+	for _, s := range all {
 		there[s.Name()] = true
 		for i := range s.NumField() {
 			name, _, _ := strings.Cut(s.Field(i).Tag.Get("json"), ",")

@@ -1,6 +1,6 @@
 // Command gen writes the JSON schema of slug.yaml from the types in config and their
-// comments, and those of plans from the types in pipeline/plan. It is run by "go generate" in the folder schema, and never linked into
-// slugfile: the library that reads the types brings a parser of Go source along.
+// comments, and those of plans and of what inspect writes from the types in pipeline/plan and pipeline/inspect. It is run by
+// "go generate" in the folder schema, and never linked into slugfile: the library that reads the types brings a parser of Go source along.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 
+	"github.com/slugfile/slugfile/pipeline/inspect"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/schema"
 )
@@ -28,10 +29,16 @@ func run() error {
 	}{
 		{schema.Slug, func() ([]byte, error) { return generate(base, "../config") }},
 		{schema.Plan, func() ([]byte, error) {
-			return generatePlan(base, "../pipeline", reflect.TypeFor[plan.Plan](), schema.Plan)
+			return generateDocument(base, "../pipeline", reflect.TypeFor[plan.Plan](), schema.Plan)
 		}},
 		{schema.SavedPlan, func() ([]byte, error) {
-			return generatePlan(base, "../pipeline", reflect.TypeFor[plan.Saved](), schema.SavedPlan)
+			return generateDocument(base, "../pipeline", reflect.TypeFor[plan.Saved](), schema.SavedPlan)
+		}},
+		{schema.Inspected, func() ([]byte, error) {
+			return generateDocument(base, "../pipeline", reflect.TypeFor[inspect.Report](), schema.Inspected)
+		}},
+		{schema.Compared, func() ([]byte, error) {
+			return generateDocument(base, "../pipeline", reflect.TypeFor[inspect.Comparison](), schema.Compared)
 		}},
 	} {
 		b, err := of.write()

@@ -8,78 +8,27 @@ import (
 	"strings"
 
 	"github.com/slugfile/slugfile/pipeline/artifact"
-	"github.com/slugfile/slugfile/pipeline/slug"
+	"github.com/slugfile/slugfile/pipeline/inspect"
 )
 
-// Inspected is what inspect found. It is the document of inspect --json.
-type Inspected struct {
-	V    int    `json:"v"`
-	Type string `json:"type"`
-	// Subject is what was looked at, as the user named it: a file, a release, or "tree".
-	Subject string `json:"subject"`
-	// Checksum is "SHA256:" and 64 hex digits, Size in bytes, compressed; empty and 0 when they are
-	// not known.
-	Checksum string `json:"checksum,omitempty"`
-	Size     int64  `json:"size"`
-	Layout   Layout `json:"layout"`
-	// Present is the stack that the slug is for, Checked the one that it was looked at for; null
-	// when nobody names one.
-	Present      *StackFacts       `json:"present"`
-	Checked      *StackFacts       `json:"checked"`
-	ProcessTypes map[string]string `json:"process_types"`
-	// Summary is null when the layout is wrong.
-	Summary  *slug.Summary      `json:"contents"`
-	Findings []artifact.Finding `json:"findings"`
-}
-
-// Layout says whether the bytes are laid out as a slug.
-type Layout struct {
-	OK  bool   `json:"ok"`
-	Why string `json:"why,omitempty"`
-}
-
-// StackFacts are what is known of a stack.
-type StackFacts struct {
-	Name  string `json:"name"`
-	Known bool   `json:"known"`
-	// EndOfLife is a day or a month; Expected says that it is Ubuntu's and not announced.
-	Ubuntu    string `json:"ubuntu,omitempty"`
-	State     string `json:"state,omitempty"`
-	EndOfLife string `json:"end_of_life,omitempty"`
-	Expected  bool   `json:"expected,omitempty"`
-	Support   string `json:"support,omitempty"`
-	GLIBC     string `json:"glibc,omitempty"`
-	GLIBCXX   string `json:"glibcxx,omitempty"`
-	OpenSSL   string `json:"openssl,omitempty"`
-}
-
-// count is how many findings are of a severity.
-func (r Inspected) count(s artifact.Severity) (n int) {
-	for _, f := range r.Findings {
-		if f.Severity == s {
-			n++
-		}
-	}
-	return n
-}
-
-// Runs reports whether nothing is known that would keep the slug from running.
-func (r Inspected) Runs() bool { return r.Layout.OK && r.count(artifact.Error) == 0 }
-
-// maxDirs and maxSame are how many directories, and how many files with one finding, are shown
+// How many files with one finding, directories and kinds, files, duplicates, and libraries are shown
 // without -v.
 const (
-	maxDirs = 8
-	maxSame = 3
+	maxSame       = 3
+	maxDirs       = 8
+	maxFiles      = 5
+	maxDuplicates = 3
+	maxNeeds      = 8
 )
 
 // Inspection writes what was found for people.
-func Inspection(w io.Writer, r Inspected, o PlanOptions) error {
+func Inspection(w io.Writer, r inspect.Report, o PlanOptions) error {
 	s := o.Style
 	var b strings.Builder
 	row := func(name, text string) { b.WriteString("  " + pad(name, 9) + " " + text + "\n") }
-	b.WriteString(s.bold(Clean(r.Subject)) + "  " + Size(r.Size))
-	if c := r.Summary; c != nil {
+	b.WriteString(s.bold(shorten(quoted(r.Subject), 50)) + "  " + Size(r.Size))
+	c := r.Contents
+	if c != nil {
 		fmt.Fprintf(&b, ", %s unpacked", Size(c.Size))
 	}
 	b.WriteString("\n")
@@ -88,48 +37,117 @@ func Inspection(w io.Writer, r Inspected, o PlanOptions) error {
 	}
 	b.WriteString("\n")
 	if !r.Layout.OK {
-		row("layout", s.red("wrong")+": "+Clean(r.Layout.Why))
+		row("layout", s.red("wrong")+": "+broken(quoted(r.Layout.Why), 19, "            "))
 		_, err := io.WriteString(w, b.String())
 		return err
 	}
-	row("layout", s.green("right")+": one gzip member, everything under ./app")
-	if r.Present != nil {
-		row("stack", stackLine(*r.Present, s))
-	}
-	switch {
-	case r.Checked == nil:
-		row("checked", "for no stack: name one with --stack")
-	case r.Checked.Name != r.Present.name():
-		row("checked", "for "+stackLine(*r.Checked, s))
-	}
-	c := r.Summary
-	row("entries", fmt.Sprintf("%s, %s, %s", count(c.Files, "file"), plural(c.Dirs, "directory", "directories"), count(c.Links, "link")))
-	row("", fmt.Sprintf("%s, %s, %s", count(c.Programs, "program"), plural(c.Libraries, "library", "libraries"), count(c.Scripts, "script")))
-	if len(r.ProcessTypes) == 0 {
-		row("processes", s.dim("not known: a slug does not say how it is started"))
-	}
-	name := 0
-	for n := range r.ProcessTypes {
-		name = max(name, width(n))
-	}
-	for i, n := range slices.Sorted(maps.Keys(r.ProcessTypes)) {
-		head := ""
-		if i == 0 {
-			head = "processes"
+	if c.Tree != nil {
+		sizeTree(&b, *c.Tree, r.Size, s)
+	} else {
+		row("layout", s.green("right")+": one gzip member, everything under ./app")
+		if r.Limit > 0 {
+			row("limit", limitLine(r.Size, r.Limit, s))
 		}
-		row(head, pad(Clean(n), name)+"  "+shorten(Clean(r.ProcessTypes[n]), max(columns-14-name, 24)))
+		if r.Present != nil {
+			row("stack", stackLine(*r.Present, s))
+		}
+		switch {
+		case r.Checked == nil:
+			row("checked", "for no stack: name one with --stack")
+		case r.Checked.Name != stackName(r.Present):
+			row("checked", "for "+stackLine(*r.Checked, s))
+		}
+		row("entries", fmt.Sprintf("%s, %s, %s", count(c.Files, "file"), plural(c.Dirs, "directory", "directories"), count(c.Links, "link")))
+		elfRows(row, *c, o)
+		processRows(row, r.ProcessTypes, s)
+		runtimes(&b, *c, r.Size, o)
+		shares(&b, "by directory", c.Top, r.Size, maxDirs, o)
+		kinds := make([]inspect.Share, len(c.Kinds))
+		for i, k := range c.Kinds {
+			kinds[i] = inspect.Share{Path: k.Kind, Sizes: k.Sizes}
+		}
+		shares(&b, "by kind", kinds, r.Size, maxDirs, o)
+		shares(&b, "largest files", c.Largest, r.Size, maxFiles, o)
+		duplicates(&b, c.Duplicates, r.Size, o)
+		findings(&b, r, o)
 	}
-	shares(&b, "\n  Size by directory\n", c.Top, o)
-	if o.Verbose {
-		shares(&b, "\n  Largest files\n", c.Largest, o)
-	}
-	findings(&b, r, o)
 	b.WriteString("\n" + verdict(r, s) + "\n")
+	if n := r.Count(artifact.Error) + r.Count(artifact.Advice); n > 0 && c.Tree != nil {
+		b.WriteString(s.dim("What was found is told without --tree.") + "\n")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func (f *StackFacts) name() string {
+// elfRows say what of the slug the machine runs, and what that needs.
+func elfRows(row func(name, text string), c inspect.Contents, o PlanOptions) {
+	programs := count(c.Programs, "program")
+	if c.ELF.Static > 0 {
+		programs += fmt.Sprintf(" (%d static)", c.ELF.Static)
+	}
+	text := fmt.Sprintf("%s, %s, %s", programs, plural(c.Libraries, "library", "libraries"), count(c.Scripts, "script"))
+	var machines []string
+	for _, m := range slices.Sorted(maps.Keys(c.ELF.Machines)) {
+		machines = append(machines, fmt.Sprintf("%d for %s", c.ELF.Machines[m], quoted(m)))
+	}
+	if n := c.ELF.Foreign; n > 0 {
+		machines = append(machines, fmt.Sprintf("%d for macOS or Windows", n))
+	}
+	if len(machines) > 1 || len(machines) == 1 && c.ELF.Machines["x86-64"] == 0 {
+		text += "; " + strings.Join(machines, ", ")
+	}
+	const indent = "            "
+	row("", broken(text, 12, indent))
+	if c.ELF.Damaged > 0 {
+		row("", o.Style.yellow(fmt.Sprintf("%d of them could not be read whole", c.ELF.Damaged)))
+	}
+	var needs []string
+	if c.ELF.GLIBC != "" {
+		needs = append(needs, fmt.Sprintf("glibc %s (%s)", quoted(c.ELF.GLIBC), shorten(quoted(c.ELF.GLIBCOf), 40)))
+	}
+	for i, n := range c.ELF.Needs {
+		if i == maxNeeds && !o.Verbose {
+			needs = append(needs, fmt.Sprintf("%d more", len(c.ELF.Needs)-i))
+			break
+		}
+		needs = append(needs, quoted(n.Name))
+	}
+	if len(needs) > 0 {
+		row("needs", broken(strings.Join(needs, ", "), 12, indent))
+	}
+}
+
+func processRows(row func(name, text string), types map[string]string, s Style) {
+	if len(types) == 0 {
+		row("processes", s.dim("not known: a slug does not say how it is started"))
+	}
+	name := 0
+	for n := range types {
+		name = max(name, width(quoted(n)))
+	}
+	name = min(name, 24)
+	for i, n := range slices.Sorted(maps.Keys(types)) {
+		head := ""
+		if i == 0 {
+			head = "processes"
+		}
+		row(head, pad(shorten(quoted(n), name), name)+"  "+shorten(quoted(types[n]), columns-14-name))
+	}
+}
+
+// limitLine says how near a slug is to its limit.
+func limitLine(size, limit int64, s Style) string {
+	text := "limits.slug is " + Size(limit)
+	switch {
+	case size > limit:
+		return text + ": " + s.red("too large by "+Size(size-limit))
+	case size > limit/10*9:
+		return text + ": " + s.yellow(percent(size, limit)+" of it")
+	}
+	return text + ": " + percent(size, limit) + " of it"
+}
+
+func stackName(f *inspect.Stack) string {
 	if f == nil {
 		return ""
 	}
@@ -137,9 +155,9 @@ func (f *StackFacts) name() string {
 }
 
 // stackLine says what a stack is and until when.
-func stackLine(f StackFacts, s Style) string {
+func stackLine(f inspect.Stack, s Style) string {
 	if !f.Known {
-		return Clean(f.Name) + ", of which nothing is known here"
+		return quoted(f.Name) + ", of which nothing is known here"
 	}
 	end := "end of life " + f.EndOfLife
 	if f.Expected {
@@ -154,31 +172,191 @@ func stackLine(f StackFacts, s Style) string {
 	return fmt.Sprintf("%s: Ubuntu %s, glibc %s, %s", f.Name, f.Ubuntu, f.GLIBC, end)
 }
 
-// shares writes a table of sizes.
-func shares(b *strings.Builder, title string, list []slug.Share, o PlanOptions) {
-	b.WriteString(title)
-	shown := len(list)
-	if !o.Verbose && shown > maxDirs+1 {
-		shown = maxDirs
+// percent writes a share; one that would be nothing is "<1 %".
+func percent(n, of int64) string {
+	switch {
+	case of <= 0 || n <= 0:
+		return "0 %"
+	case n*200 < of:
+		return "<1 %"
 	}
-	for _, d := range list[:shown] {
-		line := fmt.Sprintf("    %9s  %s", Size(d.Size), shorten(Clean(d.Path), 40))
-		if d.Files > 1 {
-			line += o.Style.dim("  " + count(d.Files, "file"))
-		}
-		b.WriteString(line + "\n")
+	return fmt.Sprintf("%d %%", (n*200+of)/(of*2))
+}
+
+// sizeIndent is what stands before the text of a row of sizes.
+const sizeIndent = 4 + 9 + 2 + 9 + 2 + 5 + 2
+
+// sizeTitle heads rows of sizes.
+func sizeTitle(b *strings.Builder, title string, s Style) {
+	fmt.Fprintf(b, "\n    %s  %s\n", s.dim(fmt.Sprintf("%9s  %9s  %5s", "packed", "unpacked", "")), s.bold(title))
+}
+
+// sizeRowOf writes sizes, a text that is shortened to fit beside its note, and the note.
+func sizeRowOf(b *strings.Builder, n inspect.Sizes, whole int64, text, note string, s Style) {
+	sizes := fmt.Sprintf("    %9s  %9s  ", Size(n.Packed), Size(n.Size)) + s.dim(fmt.Sprintf("%5s", percent(n.Packed, whole)))
+	sizeText(b, sizes, text, note, s)
+}
+
+func sizeText(b *strings.Builder, sizes, text, note string, s Style) {
+	room := columns - sizeIndent - 1
+	if note != "" {
+		room -= 2 + width(note)
+		note = "  " + s.dim(note)
 	}
-	if more := list[shown:]; len(more) > 0 {
-		var size int64
-		for _, d := range more {
-			size += d.Size
+	b.WriteString(sizes + "  " + shortPath(text, max(room, 12)) + note + "\n")
+}
+
+// shortPath cuts a path in its middle, between names where it can: its first name and its last ones
+// tell most.
+func shortPath(path string, n int) string {
+	if width(path) <= n {
+		return path
+	}
+	first, rest, _ := strings.Cut(path, "/")
+	for {
+		_, after, more := strings.Cut(rest, "/")
+		if !more || after == "" {
+			return shorten(path, n)
 		}
-		fmt.Fprintf(b, "    %9s  %s\n", Size(size), o.Style.dim(fmt.Sprintf("in %d more", len(more))))
+		if short := first + "/…/" + after; width(short) <= n {
+			return short
+		}
+		rest = after
 	}
 }
 
+// shares writes a table of sizes, at most so many rows without -v.
+func shares(b *strings.Builder, title string, list []inspect.Share, whole int64, most int, o PlanOptions) {
+	if len(list) == 0 {
+		return
+	}
+	sizeTitle(b, title, o.Style)
+	shown := len(list)
+	if !o.Verbose && shown > most+1 {
+		shown = most
+	}
+	for _, d := range list[:shown] {
+		note := ""
+		if d.Files != 1 {
+			note = count(d.Files, "file")
+		}
+		sizeRowOf(b, d.Sizes, whole, quoted(d.Path), note, o.Style)
+	}
+	if more := list[shown:]; len(more) > 0 {
+		var sum inspect.Sizes
+		for _, d := range more {
+			sum.Size, sum.Packed = sum.Size+d.Size, sum.Packed+d.Packed
+		}
+		sizeRowOf(b, sum, whole, fmt.Sprintf("… %d more", len(more)), "", o.Style)
+	}
+}
+
+// runtimes writes what was recognised.
+func runtimes(b *strings.Builder, c inspect.Contents, whole int64, o PlanOptions) {
+	var kinds []string
+	if n := len(c.NPM); n > 0 {
+		kinds = append(kinds, count(n, "npm package"))
+	}
+	if n := len(c.Gems); n > 0 {
+		kinds = append(kinds, count(n, "gem"))
+	}
+	if len(c.Runtimes)+len(c.GoPrograms)+len(kinds) == 0 {
+		return
+	}
+	sizeTitle(b, "runtimes and packages", o.Style)
+	for _, r := range c.Runtimes {
+		version, note := quoted(r.Version), ""
+		if version == "" {
+			version = "of unknown version"
+		}
+		if r.Dir != "." {
+			note = "in " + shorten(quoted(r.Dir), 24)
+		}
+		if r.Sizes == (inspect.Sizes{}) {
+			sizeText(b, strings.Repeat(" ", sizeIndent-2), r.Name+" "+version, note, o.Style)
+		} else {
+			sizeRowOf(b, r.Sizes, whole, r.Name+" "+version, note, o.Style)
+		}
+	}
+	for i, p := range c.GoPrograms {
+		if i == maxDirs && len(c.GoPrograms) > maxDirs+1 && !o.Verbose {
+			sizeText(b, strings.Repeat(" ", sizeIndent-2), fmt.Sprintf("… %d more Go programs", len(c.GoPrograms)-i), "", o.Style)
+			break
+		}
+		sizeRowOf(b, p.Sizes, whole, quoted(p.Path), fmt.Sprintf("Go %s, %s", quoted(p.Go), count(len(p.Modules), "module")), o.Style)
+		if !o.Verbose {
+			continue
+		}
+		if p.Module != "" {
+			sizeText(b, strings.Repeat(" ", sizeIndent), quoted(p.Module)+" "+quoted(p.Version), "", o.Style)
+		}
+		for _, m := range p.Modules {
+			sizeText(b, strings.Repeat(" ", sizeIndent), quoted(m.Name)+" "+quoted(m.Version), "", o.Style)
+		}
+	}
+	if len(kinds) > 0 {
+		sizeText(b, strings.Repeat(" ", sizeIndent-2), strings.Join(kinds, ", "), "", o.Style)
+	}
+}
+
+// duplicates writes what the copies of files take.
+func duplicates(b *strings.Builder, d inspect.Duplicates, whole int64, o PlanOptions) {
+	if d.Contents == 0 {
+		return
+	}
+	sizeTitle(b, "duplicates, beyond the first of each", o.Style)
+	sizeRowOf(b, d.Sizes, whole, plural(d.Files, "copy", "copies")+" of "+count(d.Contents, "file"), "", o.Style)
+	for i, one := range d.Largest {
+		if i == maxDuplicates && !o.Verbose {
+			break
+		}
+		paths := one.Paths
+		if !o.Verbose {
+			paths = paths[:1]
+		}
+		places := len(one.Paths) + one.More
+		sizeRowOf(b, one.Sizes, whole, quoted(paths[0]), fmt.Sprintf("%d times", places), o.Style)
+		for _, p := range paths[1:] {
+			sizeText(b, strings.Repeat(" ", sizeIndent-2), quoted(p), "", o.Style)
+		}
+	}
+	fmt.Fprintf(b, "    %s\n", o.Style.dim("Packed is what they really take: gzip finds a repetition within 32 KiB only."))
+}
+
+// sizeTree draws a tree that was folded.
+func sizeTree(b *strings.Builder, root inspect.Node, whole int64, s Style) {
+	fmt.Fprintf(b, "    %s\n", s.dim(fmt.Sprintf("%9s  %9s", "packed", "unpacked")))
+	branches(root, "", "", func(n inspect.Node, lines string) {
+		text, note := nodeText(n)
+		sizeRowOf(b, n.Sizes, whole, lines+text, note, s)
+	})
+}
+
+// branches visits the nodes of a tree with what is drawn before their names.
+func branches(n inspect.Node, lines, below string, visit func(n inspect.Node, lines string)) {
+	visit(n, lines)
+	for i, c := range n.Nodes {
+		if i == len(n.Nodes)-1 {
+			branches(c, below+"└ ", below+"  ", visit)
+		} else {
+			branches(c, below+"├ ", below+"│ ", visit)
+		}
+	}
+}
+
+// nodeText names a node; the note of what is not opened says how much is in it.
+func nodeText(n inspect.Node) (text, note string) {
+	if n.More > 0 {
+		return fmt.Sprintf("… %d more", n.More), ""
+	}
+	if n.Nodes == nil && strings.HasSuffix(n.Path, "/") {
+		note = count(n.Files, "file")
+	}
+	return quoted(n.Path), note
+}
+
 // findings writes what was found, the same of several files together.
-func findings(b *strings.Builder, r Inspected, o PlanOptions) {
+func findings(b *strings.Builder, r inspect.Report, o PlanOptions) {
 	s := o.Style
 	list := r.Findings
 	if len(list) > 0 {
@@ -233,9 +411,9 @@ func broken(text string, at int, indent string) string {
 }
 
 // verdict is the last line.
-func verdict(r Inspected, s Style) string {
-	errs, warnings := r.count(artifact.Error), r.count(artifact.Advice)
-	on := r.Checked.name()
+func verdict(r inspect.Report, s Style) string {
+	errs, warnings := r.Count(artifact.Error), r.Count(artifact.Advice)
+	on := stackName(r.Checked)
 	switch {
 	case errs > 0:
 		return fmt.Sprintf("It would %s on %s: %s, %s.", s.red("not run"), on, count(errs, "error"), count(warnings, "warning"))

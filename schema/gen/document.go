@@ -8,7 +8,9 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/inspect"
 	"github.com/slugfile/slugfile/pipeline/plan"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -16,11 +18,11 @@ import (
 // ids is where the schemas are found.
 const ids = "https://raw.githubusercontent.com/slugfile/slugfile/main/schema/"
 
-// generatePlan returns the schema of the JSON form of a type of package plan. base is the import
+// generateDocument returns the schema of the JSON form of a type of package plan or inspect. base is the import
 // path of the current folder, and path the folder of pipeline relative to it.
-func generatePlan(base, path string, of reflect.Type, name string) ([]byte, error) {
+func generateDocument(base, path string, of reflect.Type, name string) ([]byte, error) {
 	r := &jsonschema.Reflector{ExpandedStruct: true, Anonymous: true, Mapper: values}
-	for _, room := range []string{"plan", "tree"} {
+	for _, room := range []string{"plan", "tree", "inspect", "artifact"} {
 		if err := r.AddGoComments(base, path+"/"+room, jsonschema.WithFullComment()); err != nil {
 			return nil, err
 		}
@@ -39,6 +41,9 @@ func generatePlan(base, path string, of reflect.Type, name string) ([]byte, erro
 		}
 		if def == nil || def.Properties == nil {
 			return nil, fmt.Errorf("no definition %q", t.Name())
+		}
+		if text, ok := described[t.Name()]; ok {
+			def.Description = text
 		}
 		if err := refine(t, def); err != nil {
 			return nil, err
@@ -113,13 +118,16 @@ func entry() *jsonschema.Schema {
 // refine adds what the types cannot say: descriptions that the comments lack, closed lists of
 // words, what may be null, and what cannot be negative.
 func refine(t reflect.Type, def *jsonschema.Schema) error {
-	if text, ok := described[t.Name()]; ok {
-		def.Description = text
-	}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name == "-" {
+		switch {
+		case name == "-":
+			continue
+		case f.Anonymous: // its fields stand among the others
+			if err := refine(f.Type, def); err != nil {
+				return err
+			}
 			continue
 		}
 		p, ok := def.Properties.Get(name)
@@ -165,11 +173,31 @@ var words = map[string][]any{
 	"StepChange.state": {plan.Reused, plan.Runs, plan.Open, plan.Removed},
 	"FileChange.what":  {"content", "mode", "content, mode", "link", "kind"},
 	"Drift.kind":       {plan.DriftRelease, plan.DriftRollback, plan.DriftStack, plan.DriftConfig},
+
+	"Report.v":              {inspect.Version},
+	"Report.type":           {inspect.ReportType},
+	"Comparison.v":          {inspect.Version},
+	"Comparison.type":       {inspect.ComparisonType},
+	"FileDifference.action": {inspect.Added, inspect.Changed, inspect.Removed},
+	"FileDifference.what":   {"content", "mode", "link", "kind"},
+	"VersionChange.kind":    {"runtime", "go", "npm", "gem"},
+	"Finding.severity":      {artifact.Error, artifact.Advice},
 }
 
 // described are the descriptions of what has no comment of its own, or one that speaks to the
 // readers of the Go code.
 var described = map[string]string{
+	"Finding":              "What was found of a file or a process type.",
+	"Finding.code":         "The kind of finding, such as \"glibc\". It is what checks.allow takes.",
+	"Finding.severity":     "Whether it stops the slug.",
+	"Finding.path":         "The path below ./app. Absent where a process type is meant that leads to no file.",
+	"Finding.process_type": "The process type whose command leads to the path, if one does.",
+	"Finding.needs":        "What is wanted: a version, soname, machine or command.",
+	"Finding.has":          "What is there instead.",
+	"Finding.message":      "Both in one clause, without the path.",
+	"Finding.hint":         "What to do.",
+	"Sizes":                "How much something takes, in bytes.",
+
 	"Plan":                  "What would be done and why. Lists are in the order of slug.yaml where that has one, else sorted. All sizes are in bytes, all ages in seconds.",
 	"Plan.app":              "The app's name, or what the user called it when there is none. Absent when no platform takes part.",
 	"Plan.create":           "Whether there is no such app yet.",
