@@ -297,6 +297,13 @@ func (s *session) build(ctx context.Context, run *pipeline.Pipeline, p plan.Plan
 	if err == nil {
 		b.Slug, err = run.Check(ctx, p.Work, b.Slug)
 	}
+	var large *archive.TooLargeError
+	if t := s.seen.Target; errors.As(err, &large) && t != nil && t.Current != nil && t.Current.Slug != nil {
+		large.Released = fmt.Sprintf("v%d", t.Current.Version)
+		if t.Local {
+			large.Released += " --local"
+		}
+	}
 	return b, err
 }
 

@@ -45,11 +45,14 @@ func Subject(c slug.Contents, onStack string, types map[string]string) stack.Sub
 
 // Check tells what was found in a slug, and fails with a *RefusedError when something in it would
 // not run on its stack and nobody allows it. A slug of the store that this version has not checked
-// is read for it, once.
+// is read for it, once. One that was made under another limit may be a *TooLargeError.
 func (s *Stage) Check(ctx context.Context, step plan.Archive, out artifact.Slug) (artifact.Slug, error) {
 	sink := s.Sink
 	if sink == nil {
 		sink = event.Discard
+	}
+	if step.Limit > 0 && out.Size > step.Limit {
+		return out, &TooLargeError{Limit: step.Limit, Why: "it has " + decimal(out.Size)}
 	}
 	if out.Checked != stack.CheckVersion {
 		f, err := s.Store.Open(out.Digest)

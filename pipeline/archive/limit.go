@@ -27,8 +27,12 @@ type TooLargeError struct {
 	Limit int64
 	// Why says what went over it.
 	Why string
-	// Largest are the largest files, the largest first, at most ten. Sizes are uncompressed.
+	// Largest are the largest files, the largest first, at most ten. Sizes are uncompressed. It is empty
+	// for a slug that was made before.
 	Largest []tree.Entry
+	// Released is the live release, such as v12, whose slug this one can be compared with; empty when
+	// there is none, or nobody asked.
+	Released string
 }
 
 func (e *TooLargeError) Error() string {
@@ -37,7 +41,10 @@ func (e *TooLargeError) Error() string {
 	if e.Limit > 0 {
 		fmt.Fprintf(&b, " for limits.slug (%s)", decimal(e.Limit))
 	}
-	fmt.Fprintf(&b, ": %s; the largest files:", e.Why)
+	b.WriteString(": " + e.Why)
+	if len(e.Largest) > 0 {
+		b.WriteString("; the largest files:")
+	}
 	for _, f := range e.Largest {
 		fmt.Fprintf(&b, "\n  %9s  %s", decimal(f.Size), quoted(f.Path))
 	}

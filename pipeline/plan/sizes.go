@@ -75,7 +75,7 @@ func (b *builder) checkSize() {
 	near := func(limit int64) bool { return limit > 0 && *size > limit/10*9 }
 	switch {
 	case tooLarge(c.Limit):
-		b.problem("slug", fmt.Sprintf("the slug has %d bytes, limits.slug allows %d", *c.Next, c.Limit), "leave files out, or raise limits.slug")
+		b.problem("slug", fmt.Sprintf("the slug has %d bytes, limits.slug allows %d", *c.Next, c.Limit), "leave files out, or raise limits.slug; "+b.whatGrew())
 	case tooLarge(c.PlatformLimit):
 		b.warning("slug", fmt.Sprintf("the slug has %d bytes, Heroku takes %d unless you agreed on more", *c.Next, c.PlatformLimit), "leave files out")
 	case near(c.Limit):
@@ -85,6 +85,19 @@ func (b *builder) checkSize() {
 	case *size > largeSlug:
 		b.warning("slug", fmt.Sprintf("%s has %d bytes: dynos with slugs over 300 MB boot slower", which, *size), "")
 	}
+}
+
+// whatGrew says how to find out what makes a slug large.
+func (b *builder) whatGrew() string {
+	t := b.seen.Target
+	if t == nil || t.Current == nil || t.Current.Slug == nil {
+		return "\"slugfile inspect\" shows what takes the room"
+	}
+	local := ""
+	if t.Local {
+		local = " --local"
+	}
+	return fmt.Sprintf("\"slugfile inspect --diff v%d%s\" shows what is more than in the live release", t.Current.Version, local)
 }
 
 // topFiles stands for the files at the top of the slug, which are in no directory.

@@ -184,7 +184,7 @@ func stageHint(err error) string {
 	case errors.As(err, &conflict):
 		return "use \"exclude\" or another \"into\" in one of them"
 	case errors.As(err, &large):
-		return "leave out what the app does not need at run time, with \"only\" of a runtime, \"exclude\" of files or .slugignore"
+		return largeHint(large)
 	case errors.As(err, &boot):
 		return bootHint(boot)
 	case errors.As(err, &archived) && archived.Entry == "":
@@ -199,6 +199,14 @@ func stageHint(err error) string {
 		return "\"slugfile platform\" that runs already can be used: see platform.json in that directory"
 	}
 	return ""
+}
+
+func largeHint(e *archive.TooLargeError) string {
+	look := "\"slugfile inspect\" shows what takes the room, with --diff vN what is more than in a release"
+	if e.Released != "" {
+		look = "\"slugfile inspect\" shows what takes the room, \"slugfile inspect --diff " + e.Released + "\" what is more than in the live release"
+	}
+	return look + "; leave out what the app does not need at run time, with \"only\" of a runtime, \"exclude\" of files or .slugignore"
 }
 
 func stepHint(e *compile.StepError) string {

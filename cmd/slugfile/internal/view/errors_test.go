@@ -22,6 +22,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/platform"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
 	"github.com/slugfile/slugfile/pipeline/release"
+	"github.com/slugfile/slugfile/pipeline/tree"
 	"github.com/slugfile/slugfile/pipeline/unpack"
 )
 
@@ -57,7 +58,8 @@ func TestError_saysWhatFailedAndWhatToDoNext(t *testing.T) {
 		fmt.Errorf("compile: %w", &compile.StepError{Step: "bundle", Timeout: time.Minute, Elapsed: time.Minute}),
 		fmt.Errorf("compile: %w", &compile.StepError{Step: "bundle", Missing: "dist", Found: []string{"build"}}),
 		fmt.Errorf("archive: %w", &plan.ConflictError{Path: "bin/web", First: "files[0]", Second: "step \"bundle\""}),
-		fmt.Errorf("archive: %w", &archive.TooLargeError{Limit: 1000, Why: "more than 2.0 kB"}),
+		fmt.Errorf("archive: %w", &archive.TooLargeError{Limit: 1000, Why: "it has 2.0 kB"}),
+		fmt.Errorf("archive: %w", &archive.TooLargeError{Limit: 1000, Why: "more than 2.0 kB", Released: "v12", Largest: []tree.Entry{{Path: "a", Size: 3000}}}),
 		fmt.Errorf("fetch: %w", &unpack.Error{Archive: "node", Err: errors.New("it is no archive")}),
 		fmt.Errorf("fetch: %w", &unpack.Error{Archive: "node", Entry: "../x", Err: errors.New("it leaves the archive")}),
 		fmt.Errorf("release: %w", &release.StaleError{App: "example", BaselineVersion: 11}),
