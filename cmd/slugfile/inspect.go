@@ -14,6 +14,7 @@ import (
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/event"
 	"github.com/slugfile/slugfile/pipeline/inspect"
 	"github.com/slugfile/slugfile/pipeline/observe"
 	"github.com/slugfile/slugfile/pipeline/platform/local"
@@ -227,6 +228,36 @@ func (s *looked) examine(ctx context.Context, app *App, r io.Reader) error {
 	return nil
 }
 
+// inspecting is the stage that events of reading a slug name.
+const inspecting = "inspect"
+
+// watched is examine of a slug on this machine, and shows how far it is.
+func (s *looked) watched(ctx context.Context, app *App, v view.View, r io.Reader) error {
+	began := app.Now()
+	v.Emit(event.TaskStarted{Stage: inspecting, Subject: s.subject, Total: s.size})
+	err := s.examine(ctx, app, &progressReader{r: r, total: s.size, tell: event.Thin(v, inspecting, s.subject)})
+	if err != nil {
+		v.Emit(event.TaskFailed{Stage: inspecting, Subject: s.subject, Error: err.Error(), Elapsed: app.Now().Sub(began)})
+		return err
+	}
+	v.Emit(event.TaskFinished{Stage: inspecting, Subject: s.subject, Bytes: s.size, Elapsed: app.Now().Sub(began)})
+	return nil
+}
+
+// progressReader tells how much was read.
+type progressReader struct {
+	r           io.Reader
+	done, total int64
+	tell        func(done, total int64)
+}
+
+func (p *progressReader) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	p.done += int64(n)
+	p.tell(p.done, p.total)
+	return n, err
+}
+
 // tree makes the slug, or takes it from the store. It is made for the stack of slug.yaml, whatever stack it is
 // looked at for, and however large it is: what was refused for its size is what one wants to look into.
 func (c *inspectCmd) tree(ctx context.Context, app *App, l *looked) (err error) {
@@ -259,7 +290,7 @@ func (c *inspectCmd) tree(ctx context.Context, app *App, l *looked) (err error) 
 	}
 	defer func() { _ = f.Close() }() // it was only read
 	l.checksum, l.size, l.stack, l.processTypes = b.Slug.Digest.Checksum(), b.Slug.Size, p.Stack, s.inputs.File.ProcessTypes
-	return l.examine(ctx, app, f)
+	return l.watched(ctx, app, s.view, f)
 }
 
 // release reads the slug of an earlier release.
@@ -309,7 +340,7 @@ func (c *inspectCmd) release(ctx context.Context, app *App, version string, l *l
 }
 
 // file reads a slug's file. A slug does not say how it is started; slug.yaml does, if there is one.
-func (c *inspectCmd) file(ctx context.Context, app *App, name string, l *looked) error {
+func (c *inspectCmd) file(ctx context.Context, app *App, name string, l *looked) (err error) {
 	f, err := os.Open(app.abs(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return &usageError{msg: fmt.Sprintf("%s: there is no such file; a release is named like v12, and the current tree %q", name, treeTarget), command: "slugfile inspect"}
@@ -329,8 +360,10 @@ func (c *inspectCmd) file(ctx context.Context, app *App, name string, l *looked)
 		l.stack, l.processTypes, l.limit = p.File.Stack, p.File.ProcessTypes, int64(p.File.Limits.Slug)
 	}
 	l.size = info.Size()
+	v := c.view(app, false)
+	defer closing(v, &err)
 	h := digest.New()
-	if err := l.examine(ctx, app, io.TeeReader(f, h)); err != nil {
+	if err := l.watched(ctx, app, v, io.TeeReader(f, h)); err != nil {
 		return err
 	}
 	l.checksum = digest.Sum(h).Checksum()

@@ -17,7 +17,7 @@ func Compare(before, after Slug, o Folding) Comparison {
 	root := &branch{}
 	i, j := 0, 0
 	for i < len(before.Tree) || j < len(after.Tree) {
-		order := 0
+		var order int
 		switch {
 		case i == len(before.Tree):
 			order = 1

@@ -10,6 +10,7 @@ import (
 
 	"github.com/slugfile/slugfile/pipeline/bom"
 	"github.com/slugfile/slugfile/pipeline/digest"
+	"github.com/slugfile/slugfile/pipeline/junk"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -17,7 +18,7 @@ import (
 const (
 	// maxLargest is how many files, and how many duplicates, are named.
 	maxLargest = 10
-	// maxPaths is how many places of a duplicate are named.
+	// maxPaths is how many places of a duplicate, or of what could be left out, are named.
 	maxPaths = 5
 )
 
@@ -61,6 +62,7 @@ func Describe(s Slug) *Contents {
 	}
 	c.sizes(s)
 	c.Duplicates = duplicates(s)
+	c.Advice = advice(s)
 	c.elf(s)
 	for i := range c.Runtimes {
 		c.Runtimes[i].Sizes = s.below(c.Runtimes[i].Dir)
@@ -170,6 +172,28 @@ func duplicates(s Slug) Duplicates {
 	})
 	d.Largest = slices.Clip(d.Largest[:min(len(d.Largest), maxLargest)])
 	return d
+}
+
+// advice is that of package junk, which counts what files take in either way.
+func advice(s Slug) []Advice {
+	packed := slices.Clone(s.Tree)
+	for i := range packed {
+		packed[i].Size = s.Packed[i]
+	}
+	unpacked := map[string]int64{}
+	for _, a := range junk.Advise(s.Tree) {
+		unpacked[a.Kind] = a.Bytes
+	}
+	out := []Advice{}
+	for _, a := range junk.Advise(packed) {
+		one := Advice{Kind: a.Kind, Hint: a.Hint, Sizes: Sizes{unpacked[a.Kind], a.Bytes, a.Files}, Paths: []Share{}}
+		for _, p := range a.Paths[:min(len(a.Paths), maxPaths)] {
+			one.Paths = append(one.Paths, Share{p.Path, s.below(p.Path)})
+		}
+		one.More = len(a.Paths) + a.More - len(one.Paths)
+		out = append(out, one)
+	}
+	return out
 }
 
 func (c *Contents) elf(s Slug) {

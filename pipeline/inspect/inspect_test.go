@@ -208,6 +208,25 @@ func TestDescribe_findsDuplicates(t *testing.T) {
 	}
 }
 
+func TestDescribe_saysWhatCouldBeLeftOut(t *testing.T) {
+	t.Parallel()
+	in := files{"app.js.map": strings.Repeat("text", 50_000), "logo.png": noise(1, 1000)}
+	for i := range 7 {
+		in[fmt.Sprintf("node_modules/p%d/test/x", i)] = noise(byte(10+i), 9000)
+	}
+	c := inspect.Describe(read(t, in))
+	if len(c.Advice) != 2 {
+		t.Fatalf("%+v", c.Advice)
+	}
+	a := c.Advice[0] // the map has more bytes, and takes less
+	if a.Kind != "tests" || a.Files != 7 || a.Size != 63_000 || a.Packed < 58_000 || len(a.Paths) != 5 || a.More != 2 || a.Paths[0].Size != 9000 {
+		t.Errorf("%+v", a)
+	}
+	if m := c.Advice[1]; m.Kind != "source maps" || m.Size != 200_000 || m.Packed > 20_000 {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestDescribe_saysWhatTheMachineRuns(t *testing.T) {
 	t.Parallel()
 	needs := func(v ...string) []pipetest.ELFVersions {
@@ -274,7 +293,7 @@ func TestTree_losesNothing(t *testing.T) {
 			for range 1 + r.IntN(4) {
 				name += fmt.Sprintf("d%d/", r.IntN(4))
 			}
-			in[name+fmt.Sprintf("f%d", r.IntN(100))] = noise(byte(r.IntN(256)), r.IntN(20_000))
+			in[name+fmt.Sprintf("f%d", r.IntN(100))] = noise(byte(r.IntN(256)), r.IntN(2000))
 		}
 		s := read(t, in)
 		for _, o := range []inspect.Folding{{}, {Share: 1}, {Share: 10}, {Share: 3, Depth: 2}} {
@@ -294,6 +313,45 @@ func TestTree_losesNothing(t *testing.T) {
 				}
 			}
 			check(*inspect.Tree(s, o), true)
+		}
+	}
+}
+
+// TestCompare_addsUp compares random trees: what the files differ by is what the tree does.
+func TestCompare_addsUp(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	random := func() files {
+		in := files{}
+		for range 1 + r.IntN(60) {
+			name := ""
+			for range r.IntN(4) {
+				name += fmt.Sprintf("d%d/", r.IntN(3))
+			}
+			in[name+fmt.Sprintf("f%d", r.IntN(12))] = noise(byte(r.IntN(3)), 100+r.IntN(3))
+		}
+		return in
+	}
+	for range 25 {
+		before, after := read(t, random()), read(t, random())
+		d := inspect.Compare(before, after, inspect.Folding{Share: float64(r.IntN(20))})
+		grown := after.Tree.Size() - before.Tree.Size()
+		if d.Same != (d.Tree == nil) || d.Same != cmp.Equal(before.Tree, after.Tree) {
+			t.Fatalf("same: %v; %v, %v", d.Same, before.Tree, after.Tree)
+		}
+		if d.Tree != nil && d.Tree.Size-d.Tree.Before.Size != grown {
+			t.Errorf("the tree grew by %d, not %d", d.Tree.Size-d.Tree.Before.Size, grown)
+		}
+		for _, f := range d.Files {
+			if f.After != nil {
+				grown -= f.After.Size
+			}
+			if f.Before != nil {
+				grown += f.Before.Size
+			}
+		}
+		if grown != 0 {
+			t.Errorf("the files leave %d bytes unexplained", grown)
 		}
 	}
 }

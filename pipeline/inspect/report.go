@@ -135,6 +135,8 @@ type Contents struct {
 	Largest []Share `json:"largest"`
 	// What is there more than once.
 	Duplicates Duplicates `json:"duplicates"`
+	// What the app may do without, by the names of files, the largest first. It may be needed all the same.
+	Advice []Advice `json:"advice"`
 	// The runtimes that were recognised, by name.
 	Runtimes []Runtime `json:"runtimes"`
 	// The Go programs with their modules, by path.
@@ -182,6 +184,19 @@ type Duplicate struct {
 	Sizes
 	// Where it lies, at most five.
 	Paths []string `json:"paths"`
+	// How many other paths there are.
+	More int `json:"more,omitempty"`
+}
+
+// Advice is one kind of what the app may do without.
+type Advice struct {
+	// What it is, such as "source maps".
+	Kind string `json:"kind"`
+	Sizes
+	// How to leave it out.
+	Hint string `json:"hint"`
+	// Where it lies, the largest first, at most five.
+	Paths []Share `json:"paths"`
 	// How many other paths there are.
 	More int `json:"more,omitempty"`
 }

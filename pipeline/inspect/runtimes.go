@@ -169,11 +169,12 @@ func pythonHeader(_ []string, size int64, r io.ReaderAt) (string, bool) {
 	return string(m[1]), true
 }
 
-// pythonProgram finds the version, which stands in it as a text of its own. A program that has
-// all of it in a library tells no more than its name does.
+// pythonProgram finds the version, which stands in it as a text of its own, or as the end of one: linkers
+// let such texts share their bytes. A program that has all of it in a library tells no more than its
+// name does.
 func pythonProgram(match []string, size int64, r io.ReaderAt) (string, bool) {
 	minor := match[2]
-	version, ok := find(size, r, "\x00"+minor+".", regexp.MustCompile(`^\x00(`+regexp.QuoteMeta(minor)+`\.[0-9]{1,3}(?:(?:a|b|rc)[0-9]+)?\+?)\x00`))
+	version, ok := find(size, r, minor+".", regexp.MustCompile(`^(`+regexp.QuoteMeta(minor)+`\.[0-9]{1,3}(?:(?:a|b|rc)[0-9]+)?\+?)\x00`))
 	if !ok {
 		return "", true
 	}

@@ -69,6 +69,7 @@ func Inspection(w io.Writer, r inspect.Report, o PlanOptions) error {
 		shares(&b, "by kind", kinds, r.Size, maxDirs, o)
 		shares(&b, "largest files", c.Largest, r.Size, maxFiles, o)
 		duplicates(&b, c.Duplicates, r.Size, o)
+		couldGo(&b, c.Advice, r.Size, o)
 		findings(&b, r, o)
 	}
 	b.WriteString("\n" + verdict(r, s) + "\n")
@@ -321,6 +322,31 @@ func duplicates(b *strings.Builder, d inspect.Duplicates, whole int64, o PlanOpt
 		}
 	}
 	fmt.Fprintf(b, "    %s\n", o.Style.dim("Packed is what they really take: gzip finds a repetition within 32 KiB only."))
+}
+
+// couldGo writes what the app may do without; where it lies and what to do, with -v.
+func couldGo(b *strings.Builder, list []inspect.Advice, whole int64, o PlanOptions) {
+	list = slices.DeleteFunc(slices.Clone(list), func(a inspect.Advice) bool { return a.Size < leastJunk })
+	if len(list) == 0 {
+		return
+	}
+	sizeTitle(b, "could be left out", o.Style)
+	for _, a := range list {
+		sizeRowOf(b, a.Sizes, whole, a.Kind, count(a.Files, "file"), o.Style)
+		if !o.Verbose {
+			continue
+		}
+		for _, p := range a.Paths[:min(len(a.Paths), shownJunk)] {
+			sizeRowOf(b, p.Sizes, whole, "  "+quoted(p.Path), "", o.Style)
+		}
+		if more := len(a.Paths) - shownJunk + a.More; more > 0 {
+			sizeText(b, strings.Repeat(" ", sizeIndent), fmt.Sprintf("… %d more", more), "", o.Style)
+		}
+		fmt.Fprintf(b, "    %s %s\n", o.Style.cyan("hint:"), broken(a.Hint, 10, "    "))
+	}
+	if !o.Verbose {
+		fmt.Fprintf(b, "    %s\n", o.Style.dim("-v says where it lies, and how to leave it out."))
+	}
 }
 
 // sizeTree draws a tree that was folded.

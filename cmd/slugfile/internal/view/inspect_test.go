@@ -42,6 +42,13 @@ func reports() map[string]inspect.Report {
 					{Sizes: sizes(1500, 6400, 6), Paths: []string{"a/LICENSE", "b/LICENSE", "c/LICENSE", "d/LICENSE", "e/LICENSE"}, More: 2},
 				},
 			},
+			Advice: []inspect.Advice{
+				{
+					Kind: "tests", Sizes: sizes(200_000, 900_000, 80), Hint: "name them in .slugignore, or exclude them", More: 3,
+					Paths: []inspect.Share{{Path: "node_modules/a/test", Sizes: sizes(100_000, 400_000, 40)}, {Path: "b/test", Sizes: sizes(1, 2, 1)}, {Path: "c/test", Sizes: sizes(1, 2, 1)}, {Path: "d/test", Sizes: sizes(1, 2, 1)}},
+				},
+				{Kind: "caches", Sizes: sizes(20, 90, 1)},
+			},
 			Runtimes: []inspect.Runtime{
 				{Name: "node", Version: "22.11.0", Dir: "node", Sizes: sizes(35_258_579, 98_932_688, 1)}, {Name: "python", Dir: "."},
 			},
@@ -64,7 +71,7 @@ func reports() map[string]inspect.Report {
 	large.Limit, large.Present, large.ProcessTypes = 20_000_000, heroku22, nil
 	large.Findings = []artifact.Finding{{Code: "glibc", Severity: artifact.Advice, Path: "bin/tool", Message: "needs GLIBC_2.38; heroku-24 has 2.35", Hint: "link statically"}}
 	many := *usual.Contents
-	many.Top, many.Duplicates, many.Runtimes, many.GoPrograms, many.NPM, many.Gems, many.ELF = nil, inspect.Duplicates{}, nil, nil, nil, nil, inspect.ELF{}
+	many.Top, many.Duplicates, many.Advice, many.Runtimes, many.GoPrograms, many.NPM, many.Gems, many.ELF = nil, inspect.Duplicates{}, nil, nil, nil, nil, nil, inspect.ELF{}
 	for i := range 12 {
 		many.Top = append(many.Top, inspect.Share{Path: fmt.Sprintf("directory-%d", i), Sizes: sizes(1_000_000, 2_000_000, 9)})
 	}
