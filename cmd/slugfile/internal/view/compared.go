@@ -54,7 +54,7 @@ func Comparison(w io.Writer, d inspect.Comparison, o PlanOptions) error {
 		differenceTitle(&b, "by directory", s)
 		branches(*d.Tree, "", "", func(n inspect.Node, lines string) {
 			text, _ := nodeText(n)
-			differenceRow(&b, " ", *n.Before, n.Sizes, d.Before.Packed, lines+text, "", s)
+			differenceRow(&b, " ", *n.Before, n.Sizes, d.Before.Packed, lines, text, "", s)
 		})
 	}
 	differenceTitle(&b, "files", s)
@@ -78,7 +78,7 @@ func Comparison(w io.Writer, d inspect.Comparison, o PlanOptions) error {
 		if note == "content" {
 			note = ""
 		}
-		differenceRow(&b, actionSymbol(f.Action), before, after, d.Before.Packed, quoted(f.Path), note, s)
+		differenceRow(&b, actionSymbol(f.Action), before, after, d.Before.Packed, "", quoted(f.Path), note, s)
 	}
 	if more := d.Files[shown:]; len(more) > 0 {
 		sumBefore, sumAfter := none, none
@@ -87,7 +87,7 @@ func Comparison(w io.Writer, d inspect.Comparison, o PlanOptions) error {
 			sumBefore.Size, sumBefore.Packed = sumBefore.Size+before.Size, sumBefore.Packed+before.Packed
 			sumAfter.Size, sumAfter.Packed = sumAfter.Size+after.Size, sumAfter.Packed+after.Packed
 		}
-		differenceRow(&b, " ", sumBefore, sumAfter, d.Before.Packed, fmt.Sprintf("… %d more (-v shows all)", len(more)), "", s)
+		differenceRow(&b, " ", sumBefore, sumAfter, d.Before.Packed, "", fmt.Sprintf("… %d more (-v shows all)", len(more)), "", s)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -114,10 +114,10 @@ func differenceTitle(b *strings.Builder, title string, s Style) {
 }
 
 // differenceRow writes how sizes differ; the share is of the slug that it is compared with.
-func differenceRow(b *strings.Builder, symbol string, before, after inspect.Sizes, whole int64, text, note string, s Style) {
+func differenceRow(b *strings.Builder, symbol string, before, after inspect.Sizes, whole int64, lines, text, note string, s Style) {
 	packed := after.Packed - before.Packed
 	sizes := fmt.Sprintf("  %s %9s  %9s  ", s.symbol(symbol), delta(packed), delta(after.Size-before.Size)) + s.dim(fmt.Sprintf("%5s", percent(max(packed, -packed), whole)))
-	sizeText(b, sizes, text, note, s)
+	sizeText(b, sizes, lines, text, note, s)
 }
 
 // versionRows writes which runtimes and packages came, went, or have another version.

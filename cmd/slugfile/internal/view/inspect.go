@@ -194,36 +194,59 @@ func sizeTitle(b *strings.Builder, title string, s Style) {
 
 // sizeRowOf writes sizes, a text that is shortened to fit beside its note, and the note.
 func sizeRowOf(b *strings.Builder, n inspect.Sizes, whole int64, text, note string, s Style) {
-	sizes := fmt.Sprintf("    %9s  %9s  ", Size(n.Packed), Size(n.Size)) + s.dim(fmt.Sprintf("%5s", percent(n.Packed, whole)))
-	sizeText(b, sizes, text, note, s)
+	sizeText(b, sizesOf(n, whole, s), "", text, note, s)
 }
 
-func sizeText(b *strings.Builder, sizes, text, note string, s Style) {
-	room := columns - sizeIndent - 1
-	if note != "" {
+func sizesOf(n inspect.Sizes, whole int64, s Style) string {
+	return fmt.Sprintf("    %9s  %9s  ", Size(n.Packed), Size(n.Size)) + s.dim(fmt.Sprintf("%5s", percent(n.Packed, whole)))
+}
+
+// deepest is how wide the lines of a tree become at most; further down they are cut at their start.
+const deepest = 24
+
+// noSizes stands where a row has none.
+var noSizes = strings.Repeat(" ", sizeIndent-2)
+
+// sizeText writes a row: sizes, the lines of a tree, a text and its note.
+func sizeText(b *strings.Builder, sizes, lines, text, note string, s Style) {
+	if drawn := []rune(lines); len(drawn) > deepest {
+		lines = "…" + string(drawn[len(drawn)-deepest+1:])
+	}
+	room := columns - sizeIndent - 1 - width(lines)
+	switch {
+	case note == "":
+	case room-2-width(note) < 12: // the name tells more
+		note = ""
+	default:
 		room -= 2 + width(note)
 		note = "  " + s.dim(note)
 	}
-	b.WriteString(sizes + "  " + shortPath(text, max(room, 12)) + note + "\n")
+	b.WriteString(sizes + "  " + s.dim(lines) + shortPath(text, room) + note + "\n")
 }
 
-// shortPath cuts a path in its middle, between names where it can: its first name and its last ones
-// tell most.
+// shortPath cuts a path between its names where it can. Its last names tell most, then its first.
 func shortPath(path string, n int) string {
 	if width(path) <= n {
 		return path
 	}
 	first, rest, _ := strings.Cut(path, "/")
-	for {
-		_, after, more := strings.Cut(rest, "/")
-		if !more || after == "" {
-			return shorten(path, n)
+	short := ""
+	for rest != "" {
+		if with := first + "/…/" + rest; width(with) <= n {
+			if short == "" || strings.Contains(strings.TrimSuffix(rest, "/"), "/") {
+				short = with
+			}
+			break
 		}
-		if short := first + "/…/" + after; width(short) <= n {
-			return short
+		if without := "…/" + rest; short == "" && width(without) <= n {
+			short = without
 		}
-		rest = after
+		_, rest, _ = strings.Cut(rest, "/")
 	}
+	if short == "" {
+		return shorten(path, n)
+	}
+	return short
 }
 
 // shares writes a table of sizes, at most so many rows without -v.
@@ -274,14 +297,14 @@ func runtimes(b *strings.Builder, c inspect.Contents, whole int64, o PlanOptions
 			note = "in " + shorten(quoted(r.Dir), 24)
 		}
 		if r.Sizes == (inspect.Sizes{}) {
-			sizeText(b, strings.Repeat(" ", sizeIndent-2), r.Name+" "+version, note, o.Style)
+			sizeText(b, noSizes, "", r.Name+" "+version, note, o.Style)
 		} else {
 			sizeRowOf(b, r.Sizes, whole, r.Name+" "+version, note, o.Style)
 		}
 	}
 	for i, p := range c.GoPrograms {
 		if i == maxDirs && len(c.GoPrograms) > maxDirs+1 && !o.Verbose {
-			sizeText(b, strings.Repeat(" ", sizeIndent-2), fmt.Sprintf("… %d more Go programs", len(c.GoPrograms)-i), "", o.Style)
+			sizeText(b, noSizes, "", fmt.Sprintf("… %d more Go programs", len(c.GoPrograms)-i), "", o.Style)
 			break
 		}
 		sizeRowOf(b, p.Sizes, whole, quoted(p.Path), fmt.Sprintf("Go %s, %s", quoted(p.Go), count(len(p.Modules), "module")), o.Style)
@@ -289,14 +312,14 @@ func runtimes(b *strings.Builder, c inspect.Contents, whole int64, o PlanOptions
 			continue
 		}
 		if p.Module != "" {
-			sizeText(b, strings.Repeat(" ", sizeIndent), quoted(p.Module)+" "+quoted(p.Version), "", o.Style)
+			sizeText(b, noSizes, "  ", quoted(p.Module), quoted(p.Version), o.Style)
 		}
 		for _, m := range p.Modules {
-			sizeText(b, strings.Repeat(" ", sizeIndent), quoted(m.Name)+" "+quoted(m.Version), "", o.Style)
+			sizeText(b, noSizes, "  ", quoted(m.Name), quoted(m.Version), o.Style)
 		}
 	}
 	if len(kinds) > 0 {
-		sizeText(b, strings.Repeat(" ", sizeIndent-2), strings.Join(kinds, ", "), "", o.Style)
+		sizeText(b, noSizes, "", strings.Join(kinds, ", "), "", o.Style)
 	}
 }
 
@@ -318,7 +341,7 @@ func duplicates(b *strings.Builder, d inspect.Duplicates, whole int64, o PlanOpt
 		places := len(one.Paths) + one.More
 		sizeRowOf(b, one.Sizes, whole, quoted(paths[0]), fmt.Sprintf("%d times", places), o.Style)
 		for _, p := range paths[1:] {
-			sizeText(b, strings.Repeat(" ", sizeIndent-2), quoted(p), "", o.Style)
+			sizeText(b, noSizes, "", quoted(p), "", o.Style)
 		}
 	}
 	fmt.Fprintf(b, "    %s\n", o.Style.dim("Packed is what they really take: gzip finds a repetition within 32 KiB only."))
@@ -337,10 +360,10 @@ func couldGo(b *strings.Builder, list []inspect.Advice, whole int64, o PlanOptio
 			continue
 		}
 		for _, p := range a.Paths[:min(len(a.Paths), shownJunk)] {
-			sizeRowOf(b, p.Sizes, whole, "  "+quoted(p.Path), "", o.Style)
+			sizeText(b, sizesOf(p.Sizes, whole, o.Style), "  ", quoted(p.Path), "", o.Style)
 		}
 		if more := len(a.Paths) - shownJunk + a.More; more > 0 {
-			sizeText(b, strings.Repeat(" ", sizeIndent), fmt.Sprintf("… %d more", more), "", o.Style)
+			sizeText(b, noSizes, "  ", fmt.Sprintf("… %d more", more), "", o.Style)
 		}
 		fmt.Fprintf(b, "    %s %s\n", o.Style.cyan("hint:"), broken(a.Hint, 10, "    "))
 	}
@@ -354,7 +377,7 @@ func sizeTree(b *strings.Builder, root inspect.Node, whole int64, s Style) {
 	fmt.Fprintf(b, "    %s\n", s.dim(fmt.Sprintf("%9s  %9s", "packed", "unpacked")))
 	branches(root, "", "", func(n inspect.Node, lines string) {
 		text, note := nodeText(n)
-		sizeRowOf(b, n.Sizes, whole, lines+text, note, s)
+		sizeText(b, sizesOf(n.Sizes, whole, s), lines, text, note, s)
 	})
 }
 

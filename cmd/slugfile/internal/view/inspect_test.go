@@ -198,6 +198,24 @@ func TestComparison_isDrawnForPeople(t *testing.T) {
 	}
 }
 
+func TestInspection_fitsHoweverDeepATreeIs(t *testing.T) {
+	t.Parallel()
+	n := inspect.Node{Path: strings.Repeat("a-long-name", 10) + "/", Sizes: sizes(1, 1, 1_000_000)}
+	for range 60 {
+		n = inspect.Node{Path: "directory/", Sizes: sizes(1, 1, 3), Nodes: []inspect.Node{n, {Path: "日本語/", Sizes: sizes(1, 1, 10_000)}}}
+	}
+	r := reports()["tree"]
+	r.Contents.Tree = &n
+	var b bytes.Buffer
+	if err := Inspection(&b, r, PlanOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	fits(t, "deep", b.String())
+	if c := strings.Count(b.String(), "directory/"); c != 60 {
+		t.Errorf("%d directories are named", c)
+	}
+}
+
 func TestShortPath_keepsTheFirstAndTheLastNames(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -209,6 +227,10 @@ func TestShortPath_keepsTheFirstAndTheLastNames(t *testing.T) {
 		{"node_modules/typescript/lib/ru/messages.json", 40, "node_modules/…/lib/ru/messages.json"},
 		{"node_modules/typescript/lib/ru/messages.json", 34, "node_modules/…/ru/messages.json"},
 		{"node_modules/typescript/lib/ru/", 25, "node_modules/…/lib/ru/"},
+		{"node_modules/call-bind-apply-helpers/LICENSE", 34, "…/call-bind-apply-helpers/LICENSE"},
+		{"node_modules/call-bind-apply-helpers/LICENSE", 30, "node_modules/…/LICENSE"},
+		{"node_modules/typescript/lib/ru/messages.json", 18, "…/ru/messages.json"},
+		{"node_modules/typescript/", 20, "…/typescript/"},
 		{"a-name-without-any-slash", 11, "a-nam…slash"},
 	} {
 		if got := shortPath(tt.path, tt.n); got != tt.want {
