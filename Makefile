@@ -68,7 +68,8 @@ load: ## 200 apps released by 16 processes on one platform with 3 % injected err
 
 # npm install --prefix DIR heroku@11.10.0, and DIR/node_modules/.bin/heroku on PATH, make the heroku command a part of it.
 e2e: ## real runtimes from package clients (npm, apt), and the heroku command: needs the network
-	SLUGFILE_E2E=1 $(GO) test -count=1 -timeout 15m -run 'TestArticle|TestExample|TestHerokuCommand' -v ./cmd/slugfile
+	SLUGFILE_E2E=1 $(GO) test -count=1 -timeout 15m -run 'TestArticle|TestExample|TestHerokuCommand|RealPrograms' -v ./cmd/slugfile
+	SLUGFILE_E2E=1 $(GO) test -count=1 -run '^TestReal' -v ./pipeline/stack
 
 clean:
 	rm -f slugfile

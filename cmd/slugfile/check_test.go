@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -168,10 +169,7 @@ func TestRun_bootsHereWhatWouldNotRunThere(t *testing.T) {
 // A program that gcc has just made needs what it calls, and no more.
 func TestBuild_judgesWhatGCCMakes(t *testing.T) {
 	t.Parallel()
-	gcc, err := exec.LookPath("gcc")
-	if err != nil {
-		t.Skip("gcc is missing: nothing can be compiled here")
-	}
+	pipetest.NeedTools(t, "gcc")
 	w := newWorld(t)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "slug.yaml"), checkYAML)
@@ -180,7 +178,7 @@ func TestBuild_judgesWhatGCCMakes(t *testing.T) {
 	}
 	compile := func(source string, args ...string) {
 		t.Helper()
-		cmd := exec.Command(gcc, append([]string{"-x", "c", "-", "-o", filepath.Join(dir, "bin/web")}, args...)...)
+		cmd := exec.Command("gcc", append([]string{"-x", "c", "-", "-o", filepath.Join(dir, "bin/web")}, args...)...)
 		cmd.Stdin = strings.NewReader(source)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Skipf("gcc cannot make it: %v\n%s", err, out)
@@ -195,5 +193,66 @@ func TestBuild_judgesWhatGCCMakes(t *testing.T) {
 	compile(newer, "-static")
 	if r := w.run(t, dir, "build"); r.Code != exitDone {
 		t.Errorf("linked statically: exit code %d\n%s", r.Code, r.Err)
+	}
+}
+
+// One real program of each kind that a stack cannot run, beside the one that is linked with a newer glibc above.
+// What they need comes out of compilers, not out of the test kit.
+func TestBuild_stopsRealPrograms(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		t.Skip("the programs of this system are for another one than a dyno's")
+	}
+	compile := func(t *testing.T, compiler, web string, args ...string) {
+		t.Helper()
+		pipetest.NeedTools(t, compiler)
+		cmd := exec.Command(compiler, append([]string{"-o", web, "-x", "c", "-"}, args...)...)
+		cmd.Stdin, cmd.Dir = strings.NewReader("int f(void);\n#ifdef USE\nint main(void) { return f(); }\n#else\nint f(void) { return 0; }\nint main(void) { return f(); }\n#endif\n"), filepath.Dir(web)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", compiler, err, out)
+		}
+	}
+	golang := func(goos, goarch string) func(t *testing.T, web string) {
+		return func(t *testing.T, web string) {
+			pipetest.Need(t, "go") // it compiles the runtime for that system
+			source := filepath.Join(t.TempDir(), "main.go")
+			write(t, source, "package main\n\nfunc main() {}\n")
+			cmd := exec.Command("go", "build", "-o", web, source)
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch, "GOWORK=off", "GOFLAGS=")
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("go build: %v\n%s", err, out)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name, stack string
+		make        func(t *testing.T, web string)
+		want        string
+	}{
+		{"a library that the stack dropped", "heroku-26", func(t *testing.T, web string) {
+			dir := t.TempDir() // and not the slug's
+			compile(t, "gcc", filepath.Join(dir, "libxml2.so"), "-shared", "-fPIC", "-Wl,-soname,libxml2.so.2")
+			compile(t, "gcc", web, "-DUSE", "-L", dir, "-Wl,--as-needed", "-xnone", "-lxml2")
+		}, `(?m)^    bin/web, of process type web \[library\]\n      needs libxml2\.so\.2; heroku-26 has libxml2\.so\.16$`},
+		{"another machine", "heroku-24", golang("linux", "arm64"), `\[machine\]\n      built for arm64 Linux; heroku-24 runs x86-64 Linux\n`},
+		{"another system", "heroku-24", golang("darwin", "arm64"), `\[machine\]\n      built for macOS; heroku-24 runs x86-64 Linux\n`},
+		{"Windows", "heroku-24", golang("windows", "amd64"), `\[machine\]\n      built for Windows; heroku-24 runs x86-64 Linux\n`},
+		{"musl", "heroku-24", func(t *testing.T, web string) { compile(t, "musl-gcc", web) },
+			`\[loader\]\n      needs musl \(/lib/ld-musl-x86_64\.so\.1\), as programs built on Alpine do; heroku-24 has glibc\n`},
+		{"a script without its interpreter", "heroku-24", func(t *testing.T, web string) { executable(t, web, []byte("#!/usr/bin/env python3\nprint(1)\n")) },
+			`\[interpreter\]\n      its #! line wants python3, which neither the slug nor heroku-24 has\n`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "slug.yaml"), strings.Replace(checkYAML, "heroku-22", c.stack, 1))
+			write(t, filepath.Join(dir, "bin", "about"), "")
+			c.make(t, filepath.Join(dir, "bin", "web"))
+			r := w.run(t, dir, "apply", "--local")
+			if r.Code != exitFailed || !regexp.MustCompile(c.want).MatchString(r.Err) || strings.Contains(r.Err, "upload") || strings.Count(r.Err, "bin/web") != 1 {
+				t.Errorf("exit code %d\n%s", r.Code, r.Err)
+			}
+		})
 	}
 }
