@@ -14,7 +14,7 @@ import (
 
 // TestBenchPeers prints the table of README.md: slugfile beside the programs that people make
 // slugs with, on the same trees, in turn. See make bench. SLUGFILE_BENCH_TREES=go,ruby leaves out
-// trees, SLUGFILE_BENCH_ROUNDS=1 is for a first look.
+// trees, SLUGFILE_BENCH_ROUNDS=1 is for a first look; "check" is the node tree with what the checks cost.
 func TestBenchPeers(t *testing.T) {
 	b := newBench(t, "1")
 	rounds := 5
@@ -29,7 +29,7 @@ func TestBenchPeers(t *testing.T) {
 		name string
 		make func() (stuff, bool)
 		race func(stuff, int) []row
-	}{{"node", b.nodeTree, b.node}, {"go", b.goTree, b.small("go")}, {"ruby", b.rubyTree, b.small("ruby")}} {
+	}{{"node", b.nodeTree, b.node}, {"check", b.nodeTree, b.check}, {"go", b.goTree, b.small("go")}, {"ruby", b.rubyTree, b.small("ruby")}} {
 		if only := os.Getenv("SLUGFILE_BENCH_TREES"); only != "" && !slices.Contains(strings.Split(only, ","), tree.name) {
 			continue
 		}
@@ -82,7 +82,8 @@ type built struct {
 	skipped bool
 }
 
-const plainYAML = "app: bench\nstack: heroku-24\nprocess_types: {web: bin/true}\n"
+// plainYAML lets pass what the trees of this system's packages need of this system.
+const plainYAML = "app: bench\nstack: heroku-24\nprocess_types: {web: sleep 60}\nchecks: {allow: [glibc, libgcc, libstdcxx]}\n"
 
 // sample copies a tree beside a slug.yaml.
 func (b *bench) sample(name string, s stuff, yaml string) *sample {
@@ -182,6 +183,13 @@ func (p *sample) warm() {
 	p.Helper()
 	settle()
 	p.once(resolved(p.bench, p.ours("the first build", "warm", nil, nil)), false)
+}
+
+// by lets another program do it, in a cache of its own.
+func (p *sample) by(program string, c *contender) *contender {
+	c.pipelines[0][0][0] = program
+	c.env = p.env(program)
+	return c
 }
 
 func resolved(b *bench, c *contender) *contender {
@@ -302,6 +310,36 @@ func (b *bench) node(s stuff, rounds int) []row {
 		row{name: "cold, default, node: the cost of fsync", ours: coldFlushed, against: []versus{{contender: ordinary}}},
 		row{name: "one file changed, late: the cost of fsync", ours: lateFlushed, against: []versus{{contender: late}}},
 	)
+}
+
+// check races slugfile against itself without the check of what would run, and without the look for
+// secrets. CPU is the measure: what wall clocks tell of a few percent, the rest of the machine decides.
+func (b *bench) check(s stuff, rounds int) []row {
+	const yaml = "app: bench\nstack: heroku-24\nprocess_types: {web: node/bin/node server.js}\n"
+	programs := []string{"slugfile-nosync", "slugfile-nocheck", "slugfile-noscan"}
+	names := []string{"slugfile", "slugfile without the check", "slugfile without the look for secrets"}
+	p, q := b.sample("check", s, yaml), b.sample("check-changed", s, yaml)
+	settle()
+	var cold, nothing, late []versus
+	var all []*contender
+	for i, program := range programs {
+		for _, x := range []*sample{p, q} {
+			b.once(resolved(b, x.by(program, x.ours("the first build", "warm", nil, nil))), false)
+		}
+		c := p.cold(names[i])
+		c.pipelines[0][0][0] = program
+		n := p.by(program, p.ours(names[i], "warm", nil, p.unchanged))
+		l := q.by(program, q.changed(names[i], s.late, ""))
+		all = append(all, c, n, l)
+		cold, nothing, late = append(cold, versus{contender: c}), append(nothing, versus{contender: n}), append(late, versus{contender: l})
+	}
+	b.run(rounds, all...)
+	b.must(os.RemoveAll(p.dir), os.RemoveAll(q.dir))
+	return []row{
+		{name: "cold, default, node: the cost of the check", ours: cold[0].contender, cpu: 1.05, against: cold[1:]},
+		{name: "nothing changed, node: the cost of the check", ours: nothing[0].contender, cpu: 1.05, against: nothing[1:]},
+		{name: "one file changed, late: the cost of the check", ours: late[0].contender, cpu: 1.10, against: late[1:]},
+	}
 }
 
 // commitAll makes a git checkout of the tree.
