@@ -1,7 +1,11 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -126,6 +130,35 @@ func TestInspect_saysWhatIsNoSlug(t *testing.T) {
 		if r := w.run(t, dir, "inspect", odd); r.Code != exitUsage {
 			t.Errorf("%s: exit code %d\n%s%s", odd, r.Code, r.Out, r.Err)
 		}
+	}
+}
+
+// Slugs of Heroku's own builds have links into the system, and run.
+func TestInspect_tellsLinksThatLeaveTheApp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	var b bytes.Buffer
+	gz := gzip.NewWriter(&b)
+	tw := tar.NewWriter(gz)
+	for name, target := range map[string]string{"./app/bin/python": "/usr/bin/python3", "./app/up": "../../etc/hosts", "./app/in": "/app/bin"} {
+		if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(tw.Close(), gz.Close()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "slug.tgz"), b.String())
+	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-22\nprocess_types: {web: bin/python -m http.server}\n")
+	r := w.run(t, dir, "inspect", "slug.tgz")
+	for _, want := range []string{"[link] is a link to /usr/bin/python3, outside the app's directory", "[link] is a link to ../../etc/hosts, outside", "Nothing keeps it from running on heroku-22: 2 warnings."} {
+		if r.Code != exitDone || !strings.Contains(r.Out, want) {
+			t.Errorf("exit code %d, want %q\n%s%s", r.Code, want, r.Out, r.Err)
+		}
+	}
+	if r := w.run(t, dir, "inspect", "slug.tgz", "--stack", "heroku-24"); r.Code != exitFailed || !strings.Contains(r.Out, "[program] starts bin/python, a link to /usr/bin/python3, which") {
+		t.Errorf("exit code %d\n%s%s", r.Code, r.Out, r.Err)
 	}
 }
 

@@ -213,7 +213,7 @@ func (s *looked) examine(ctx context.Context, app *App, r io.Reader) error {
 		return err
 	}
 	runtimes, bill := &inspect.Look{}, &bom.Look{}
-	o := slug.ExamineOptions{Looks: []slug.Look{runtimes, bill}}
+	o := slug.ExamineOptions{Looks: []slug.Look{runtimes, bill}, Links: true}
 	if info, err := os.Stat(d.Cache); err == nil && info.IsDir() {
 		o.Scratch = d.Cache
 	}

@@ -55,6 +55,8 @@ type ExamineOptions struct {
 	// system's own when it is empty.
 	Scratch string
 	Looks   []Look
+	// Links takes those that lead out of ./app, which slugs of others may have: a dyno follows them.
+	Links bool
 }
 
 // Examine reads a slug and says what it holds, with the checks of Read. No content is kept.
@@ -65,7 +67,7 @@ func Examine(ctx context.Context, r io.Reader, o ExamineOptions) (c Contents, er
 	var list []measured
 	files := map[string]int{} // of this slug, for hard links
 	dirs := map[string]bool{}
-	err = measure(r, func(hdr *tar.Header, body io.Reader) (func(int64), error) {
+	err = measure(r, o.Links, func(hdr *tar.Header, body io.Reader) (func(int64), error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}

@@ -34,12 +34,12 @@ var ErrSquashfs = errors.New("it is a squashfs image, not a gzip-compressed tar"
 // The entry hdr has its name as it stands in the slug; Path makes a path of it. The body
 // need not be read to its end. An entry is only known to be whole when Read returns nil.
 func Read(r io.Reader, visit func(hdr *tar.Header, body io.Reader) error) error {
-	return measure(r, func(hdr *tar.Header, body io.Reader) (func(int64), error) { return nil, visit(hdr, body) })
+	return measure(r, false, func(hdr *tar.Header, body io.Reader) (func(int64), error) { return nil, visit(hdr, body) })
 }
 
 // measure is Read, and tells what visit returns how many bytes of the compressed stream an entry
-// has taken.
-func measure(r io.Reader, visit func(hdr *tar.Header, body io.Reader) (packed func(int64), err error)) error {
+// has taken. With links those may lead out of ./app: a dyno follows them.
+func measure(r io.Reader, links bool, visit func(hdr *tar.Header, body io.Reader) (packed func(int64), err error)) error {
 	in := &counter{r: r}
 	buf := bufio.NewReaderSize(in, 128<<10)
 	magic, err := buf.Peek(4)
@@ -58,7 +58,7 @@ func measure(r io.Reader, visit func(hdr *tar.Header, body io.Reader) (packed fu
 	}
 	zr.Multistream(false)
 	at := &inflating{r: zr, taken: func() int64 { return in.n - int64(buf.Buffered()) }}
-	c := &checker{in: &counter{r: bufio.NewReaderSize(at, 2*windowSize)}, kinds: map[string]byte{}}
+	c := &checker{in: &counter{r: bufio.NewReaderSize(at, 2*windowSize)}, kinds: map[string]byte{}, links: links}
 	if err := c.entries(visit, at); err != nil {
 		if errors.Is(err, tar.ErrHeader) { // no wonder, when the sums at the end do not hold either
 			if _, damage := io.Copy(io.Discard, io.LimitReader(zr, maxBytes)); damage != nil {
@@ -150,6 +150,7 @@ func drain(r io.Reader) error {
 type checker struct {
 	in    *counter
 	kinds map[string]byte // of each path below ./app
+	links bool            // any will do
 	bytes int64
 }
 
@@ -243,7 +244,7 @@ func (c *checker) check(hdr *tar.Header) error {
 		c.kinds[name] = tar.TypeReg
 		return nil
 	case tar.TypeSymlink:
-		if _, err := tree.LinkTarget(name, hdr.Linkname); err != nil {
+		if _, err := tree.LinkTarget(name, hdr.Linkname); err != nil && (!c.links || hdr.Linkname == "") {
 			return err
 		}
 	}

@@ -185,7 +185,7 @@ func TestCheck_findsWhatWouldNotRun(t *testing.T) {
 		{"a link to a program of the stack", "heroku-22", app{"bin/web": "->/usr/bin/python3"}, web,
 			[]string{"warning link bin/web: is a link to /usr/bin/python3, outside the app's directory"}},
 		{"a link to a program that the stack has not", "heroku-24", app{"bin/web": "->/usr/bin/python3"}, web, []string{
-			"error program : starts bin/web, a link to /usr/bin/python3, which is not in the slug",
+			"error program : starts bin/web, a link to /usr/bin/python3, which heroku-24 does not have",
 			"warning link bin/web: is a link to /usr/bin/python3, outside the app's directory"}},
 		{"an interpreter that is a link to the stack's", "heroku-22", app{"bin/web*": "#!/app/py\n", "py": "->/usr/bin/python3"}, web,
 			[]string{"warning link py: is a link to /usr/bin/python3, outside the app's directory"}},

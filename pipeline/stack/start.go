@@ -70,7 +70,11 @@ func (c *checker) start(name string, s started) {
 			if c.linked(link) != No {
 				return
 			}
-			message = fmt.Sprintf("starts %s, a link to %s, which is not in the slug", s.word, link.Target)
+			where := "is not in the slug"
+			if _, below := inApp(link.Target); path.IsAbs(link.Target) && !below {
+				where = c.on() + " does not have"
+			}
+			message = fmt.Sprintf("starts %s, a link to %s, which %s", s.word, link.Target, where)
 		}
 		hint := "add it with files:, or correct the command"
 		if in := c.executable(path.Base(p)); in != "" {
