@@ -188,6 +188,23 @@ func put(t testing.TB, tw *tar.Writer, name string, exec bool, r io.Reader, size
 	check(t, err)
 }
 
+// NpmPackage is a published version of a package, with the sha256 of its archive.
+type NpmPackage struct{ Name, Version, SHA256 string }
+
+// Unpack puts the package's files into dir/node_modules, as npm does.
+func (p NpmPackage) Unpack(t testing.TB, dir string) {
+	t.Helper()
+	eachTarGz(t, npmPack(t, p.Name, p.Version, p.SHA256), func(h *tar.Header, r io.Reader) {
+		_, rest, ok := strings.Cut(h.Name, "/") // mostly package/
+		if !ok || h.Typeflag != tar.TypeReg || !filepath.IsLocal(rest) {
+			return
+		}
+		file := filepath.Join(dir, "node_modules", filepath.FromSlash(p.Name), filepath.FromSlash(rest))
+		check(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		check(t, os.WriteFile(file, readAll(t, r), 0o644|h.FileInfo().Mode().Perm()&0o111))
+	})
+}
+
 // npmPack downloads a package once into the user's cache directory, and checks its sha256
 // each time. It never installs: one of these packages has an install script.
 func npmPack(t testing.TB, name, version, sha256 string) string {
@@ -197,7 +214,8 @@ func npmPack(t testing.TB, name, version, sha256 string) string {
 	check(t, err)
 	dir := filepath.Join(cache, "slugfile-test")
 	check(t, os.MkdirAll(dir, 0o755))
-	file := filepath.Join(dir, name+"-"+version+".tgz")
+	flat := strings.ReplaceAll(strings.TrimPrefix(name, "@"), "/", "-") + "-" + version + ".tgz"
+	file := filepath.Join(dir, flat)
 	if b, err := os.ReadFile(file); err == nil && digest.Of(b).String() == sha256 {
 		return file
 	}
@@ -205,7 +223,7 @@ func npmPack(t testing.TB, name, version, sha256 string) string {
 	check(t, err)
 	defer os.RemoveAll(fresh)
 	command(t, fresh, "npm", "pack", "--silent", name+"@"+version)
-	got := filepath.Join(fresh, name+"-"+version+".tgz")
+	got := filepath.Join(fresh, flat)
 	b, err := os.ReadFile(got)
 	check(t, err)
 	if d := digest.Of(b).String(); d != sha256 {
