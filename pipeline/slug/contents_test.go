@@ -26,10 +26,13 @@ func noise(seed uint64, n int) string {
 
 // plainSlug packs a slug as another tool would: entries are names and contents, a link where the content
 // begins with "=> ".
-func plainSlug(t testing.TB, entries ...string) []byte {
+func plainSlug(t testing.TB, level int, entries ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z, err := gzip.NewWriterLevel(&b, level)
+	if err != nil {
+		t.Fatal(err)
+	}
 	w := tar.NewWriter(z)
 	for i := 0; i < len(entries); i += 2 {
 		h := &tar.Header{Name: "./app/" + entries[i], Typeflag: tar.TypeReg, Size: int64(len(entries[i+1])), Mode: 0o644}
@@ -66,7 +69,7 @@ func packedOf(t testing.TB, c slug.Contents, name string) int64 {
 
 func TestExamine_measuresWhatEachFileTakes(t *testing.T) {
 	t.Parallel()
-	b := plainSlug(t,
+	b := plainSlug(t, gzip.DefaultCompression,
 		"far/a", noise(1, 300_000),
 		"zeros", strings.Repeat("\x00", 3_000_000),
 		"far/b", noise(1, 300_000), // gzip has forgotten the first one
@@ -127,11 +130,11 @@ func TestExamine_showsWholeFilesToWhoWantsThem(t *testing.T) {
 	elf := "\x7fELF" + noise(3, 100)
 	files := []string{
 		"small", "text", "empty", "", "middle", noise(4, 200_000), "elf", elf,
-		"large", noise(5, 17<<20), "large2", noise(6, 17<<20-5), "unwanted", noise(7, 200_000),
+		"large", strings.Repeat(noise(5, 1<<16), 270), "large2", strings.Repeat(noise(6, 1<<16), 260)[5:], "unwanted", noise(7, 200_000),
 	}
 	s := &seen{t: t, files: map[string]string{}, wants: func(name string, elf bool) bool { return elf || name != "unwanted" }}
-	dir := t.TempDir()
-	if _, err := slug.Examine(t.Context(), bytes.NewReader(plainSlug(t, files...)), slug.ExamineOptions{Scratch: dir, Looks: []slug.Look{s}}); err != nil {
+	dir, packed := t.TempDir(), plainSlug(t, gzip.NoCompression, files...)
+	if _, err := slug.Examine(t.Context(), bytes.NewReader(packed), slug.ExamineOptions{Scratch: dir, Looks: []slug.Look{s}}); err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(files); i += 2 {
@@ -144,7 +147,7 @@ func TestExamine_showsWholeFilesToWhoWantsThem(t *testing.T) {
 		t.Errorf("%v, %v", left, err)
 	}
 	gone := slug.ExamineOptions{Scratch: filepath.Join(dir, "none"), Looks: []slug.Look{s}}
-	if _, err := slug.Examine(t.Context(), bytes.NewReader(plainSlug(t, files...)), gone); err == nil {
+	if _, err := slug.Examine(t.Context(), bytes.NewReader(packed), gone); err == nil {
 		t.Error("there is no such directory")
 	}
 }
@@ -155,9 +158,9 @@ func TestRead_saysThatBytesAreDamaged(t *testing.T) {
 	for i := range 40 {
 		files = append(files, strings.Repeat("x", i+1), fmt.Sprintf("%x", noise(uint64(i), 2000+i)))
 	}
-	whole := plainSlug(t, files...)
+	whole := plainSlug(t, gzip.DefaultCompression, files...)
 	told := 0
-	for at := 20; at < len(whole)-8; at += 97 {
+	for at := 20; at < len(whole)-8; at += 1499 {
 		b := bytes.Clone(whole)
 		b[at] ^= 0x55
 		_, err := slug.Manifest(bytes.NewReader(b))
