@@ -182,6 +182,26 @@ func TestBuild_takesEveryCodeOfTheCheck(t *testing.T) {
 	}
 }
 
+func TestInspect_makesADamagedSlugAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "slug.yaml"), "stack: heroku-24\nprocess_types: {web: sh web.sh}\n")
+	write(t, filepath.Join(dir, "web.sh"), "exec sleep 1\n")
+	path, _, _ := strings.Cut(strings.TrimPrefix(w.ok(t, dir, "build", "-q"), "Built "), "  ")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-1] ^= 0xff
+	if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.run(t, dir, "inspect"); r.Code != exitDone || !strings.Contains(r.Err, "the stored slug was damaged, and is made again") || !strings.Contains(r.Out, "web.sh") {
+		t.Errorf("exit code %d\n%s%s", r.Code, r.Out, r.Err)
+	}
+}
+
 // Here it may well run; what is said is about the stack.
 func TestRun_bootsHereWhatWouldNotRunThere(t *testing.T) {
 	t.Parallel()

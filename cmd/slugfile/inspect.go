@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/slugfile/slugfile/cmd/slugfile/internal/view"
+	"github.com/slugfile/slugfile/pipeline"
 	"github.com/slugfile/slugfile/pipeline/archive"
 	"github.com/slugfile/slugfile/pipeline/artifact"
 	"github.com/slugfile/slugfile/pipeline/bom"
@@ -280,17 +281,16 @@ func (c *inspectCmd) tree(ctx context.Context, app *App, l *looked) (err error) 
 	if err != nil {
 		return err
 	}
-	b, err := s.make(ctx, s.pipeline(nil), p)
-	if err != nil {
-		return err
-	}
-	f, err := s.store.Open(b.Slug.Digest)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	l.checksum, l.size, l.stack, l.processTypes = b.Slug.Digest.Checksum(), b.Slug.Size, p.Stack, s.inputs.File.ProcessTypes
-	return l.watched(ctx, app, s.view, f)
+	l.stack, l.processTypes = p.Stack, s.inputs.File.ProcessTypes
+	return s.deliverBy(ctx, s.make, s.pipeline(nil), nil, p, func(b pipeline.Built) error {
+		f, err := s.store.Open(b.Slug.Digest)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		l.checksum, l.size = b.Slug.Digest.Checksum(), b.Slug.Size
+		return l.watched(ctx, app, s.view, f)
+	})
 }
 
 // release reads the slug of an earlier release.

@@ -333,7 +333,12 @@ func (s *session) record(p plan.Plan, b pipeline.Built) error {
 // them. A stored slug that turns out to be damaged there is gone from the store; it is made
 // again, once, and nothing is taken from earlier ones.
 func (s *session) deliver(ctx context.Context, run *pipeline.Pipeline, c *connection, p plan.Plan, use func(pipeline.Built) error) error {
-	built, err := s.build(ctx, run, p)
+	return s.deliverBy(ctx, s.build, run, c, p, use)
+}
+
+// deliverBy is deliver with another way to make the slug than build.
+func (s *session) deliverBy(ctx context.Context, build func(context.Context, *pipeline.Pipeline, plan.Plan) (pipeline.Built, error), run *pipeline.Pipeline, c *connection, p plan.Plan, use func(pipeline.Built) error) error {
+	built, err := build(ctx, run, p)
 	if err != nil && p.Work.Archive.Known == nil {
 		return err // no stored slug was read
 	}
@@ -350,7 +355,7 @@ func (s *session) deliver(ctx context.Context, run *pipeline.Pipeline, c *connec
 		return err
 	}
 	run.Archive.Cold = true
-	if built, err = s.build(ctx, run, p); err != nil {
+	if built, err = build(ctx, run, p); err != nil {
 		return err
 	}
 	return use(built)
