@@ -108,6 +108,34 @@ func TestExamine_measuresWhatEachFileTakes(t *testing.T) {
 	}
 }
 
+// What a directory takes is what the slug is smaller by without it.
+func TestExamine_measuresWhatWouldBeSaved(t *testing.T) {
+	t.Parallel()
+	var all []string
+	for d := range 5 {
+		for f := range 80 {
+			text := fmt.Sprintf("%x", noise(uint64(d*100+f), 200+50*d+f))
+			all = append(all, fmt.Sprintf("d%d/f%d.js", d, f), strings.Repeat("function call() { return this }\n", 10+d*5)+text)
+		}
+	}
+	whole := plainSlug(t, gzip.DefaultCompression, all...)
+	c, err := slug.Examine(t.Context(), bytes.NewReader(whole), slug.ExamineOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := range 5 {
+		var said int64
+		for i, end := c.Tree.Below(fmt.Sprintf("d%d", d)); i < end; i++ {
+			said += c.Packed[i]
+		}
+		without := append(append([]string{}, all[:d*160]...), all[(d+1)*160:]...)
+		saved := int64(len(whole) - len(plainSlug(t, gzip.DefaultCompression, without...)))
+		if off := said - saved; max(off, -off)*100 > saved*8 {
+			t.Errorf("d%d is said to take %d bytes; without it the slug is smaller by %d", d, said, saved)
+		}
+	}
+}
+
 // seen collects what it is shown.
 type seen struct {
 	t     *testing.T
