@@ -189,6 +189,9 @@ When:                   <stamp>
 === App Features shop
 
 [ ] runtime-dyno-metadata<rest>`, asks: "GET /apps/shop/features"},
+	{args: "addons -a shop", out: "No add-ons for app shop.", asks: "GET /addon-attachments"},
+	{args: "domains -a shop", out: "=== shop Heroku Domain\n\n127.0.0.1:<n>", asks: "GET /apps/shop/domains"},
+	{args: "buildpacks -a shop", out: "shop has no Buildpacks.", asks: "GET /apps/shop/buildpack-installations"},
 
 	{args: "info -a nowhere", code: 2, err: "Error: Couldn't find that app. Error ID: not_found", asks: "GET /apps/nowhere"},
 	{args: "releases:info v99 -a shop", code: 2, err: "Error: Couldn't find that release. Error ID: not_found", asks: "GET /apps/shop/releases/99"},

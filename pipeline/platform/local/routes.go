@@ -94,6 +94,8 @@ func (p *Platform) routes() http.Handler {
 		"GET /apps/{app}/webhooks":                p.emptyList,
 		"GET /apps/{app}/builds":                  p.emptyList,
 		"GET /addons":                             p.nothing,
+		"GET /addon-attachments":                  p.nothing,
+		"GET /addon-services":                     p.nothing,
 		"GET /spaces":                             p.nothing,
 		"GET /spaces/{space}":                     p.noSpace,
 		"GET /regions":                            p.listRegions,
@@ -105,6 +107,8 @@ func (p *Platform) routes() http.Handler {
 		"GET /account/features/{feature}":         p.noAccountFeature,
 		"GET /account/keys":                       p.nothing,
 		"GET /oauth/authorizations":               p.nothing,
+		"GET /oauth/clients":                      p.nothing,
+		"GET /oauth/sessions":                     p.nothing,
 
 		"GET " + awaitPath + "{app}": p.awaitWeb,
 	} {

@@ -145,7 +145,8 @@ func apiTeams(t *testing.T, w *wire) {
 func apiFacts(t *testing.T, w *wire) {
 	for _, path := range []string{
 		"/stacks", "/regions", "/dyno-sizes", "/account", "/users/~", "/account/rate-limits", "/account/features",
-		"/account/keys", "/addons", "/oauth/authorizations", "/spaces", "/teams", "/pipelines", "/pipeline-couplings", "/users/~/pipeline-couplings",
+		"/account/keys", "/addons", "/addon-attachments", "/addon-services", "/oauth/authorizations", "/oauth/clients",
+		"/spaces", "/teams", "/pipelines", "/pipeline-couplings", "/users/~/pipeline-couplings",
 	} {
 		w.call(t, http.MethodGet, path, nil, 200)
 	}
