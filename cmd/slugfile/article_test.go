@@ -285,6 +285,12 @@ func TestExamples(t *testing.T) {
 				t.Errorf("the plan does not say that the app will be made:\n%s", out)
 			}
 			w.ok(t, dir, "build", "-o", filepath.Join(t.TempDir(), "slug.tgz"))
+			// It would run there, as the examples do.
+			for _, name := range []string{"heroku-24", "heroku-26"} {
+				if out := w.ok(t, dir, "inspect", "--stack", name); !strings.Contains(out, "Nothing keeps it from running on "+name) {
+					t.Errorf("inspect:\n%s", out)
+				}
+			}
 			applied := w.apply(t, dir, "apply", "--local", "--json")
 			if body := get(t, applied.WebURL); !strings.Contains(strings.ToLower(body), "hello") {
 				t.Errorf("GET %s = %q", applied.WebURL, body)
