@@ -252,7 +252,7 @@ func (s *hashes) add(h uint64) bool {
 	}
 	if 2*s.n >= len(s.slots) {
 		old := s.slots
-		*s = hashes{slots: make([]uint64, max(1024, 4*len(old)))}
+		*s = hashes{slots: make([]uint64, max(1024, 2*len(old)))}
 		for _, o := range old {
 			if o != 0 {
 				s.add(o)
