@@ -210,8 +210,8 @@ func TestRun_bootsHereWhatWouldNotRunThere(t *testing.T) {
 	}
 	w := newWorld(t)
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-22\nprocess_types: {worker: bin/work}\n")
-	executable(t, filepath.Join(dir, "bin/work"), []byte("#!/bin/sh\necho worked\n"))
+	write(t, filepath.Join(dir, "slug.yaml"), "app: example\nstack: heroku-22\nprocess_types: {worker: bin/job}\n")
+	executable(t, filepath.Join(dir, "bin/job"), []byte("#!/bin/sh\necho worked\n"))
 	executable(t, filepath.Join(dir, "lib/x.node"), tooNew.Bytes())
 	r := w.run(t, dir, "run", "worker")
 	if r.Code != exitDone || !strings.Contains(r.Out, "worked") || !strings.Contains(r.Err, "warning: lib/x.node: needs GLIBC_2.38; heroku-22 has 2.35") {

@@ -36,7 +36,7 @@ import (
 // .ci/run installs it.
 const herokuVersion = "11.10.0"
 
-// shopSource is an app whose code can be told from its answers. Its worker has no port.
+// shopSource is an app whose code can be told from its answers. Its writer has no port.
 const shopSource = `package main
 
 import (
@@ -68,7 +68,7 @@ files:
     into: web
 process_types:
   web: ./web
-  worker: ./web work
+  writer: ./web work
   release: echo migrating the database; echo migrated
 release:
   description: Sell VERSION
@@ -150,14 +150,14 @@ Stack:          heroku-24`, asks: "GET /apps/shop"},
 	{args: "ps -a shop", out: `=== web (Basic): ./web (1)
 
 web.1: up <time> (~ <ago>)`, asks: "GET /apps/shop/dynos"},
-	{args: "ps:scale -a shop", out: `release=0:Basic web=1:Basic worker=0:Basic`, asks: "GET /apps/shop/formation"},
+	{args: "ps:scale -a shop", out: `release=0:Basic web=1:Basic writer=0:Basic`, asks: "GET /apps/shop/formation"},
 	{args: "ps:type -a shop", out: `=== Process Types
 
   type      size    qty   cost/hour   max cost/month
  ────────────────────────────────────────────────────
   release   Basic   0     ~$0.010     $0
   web       Basic   1     ~$0.010     $7
-  worker    Basic   0     ~$0.010     $0
+  writer    Basic   0     ~$0.010     $0
 
 
 === Dyno Totals
@@ -225,23 +225,23 @@ func (h *herokuCommand) runningApp(t *testing.T, url string) {
 	h.want(t, step{args: "config -a shop", out: "=== shop Config Vars\n\nGREETING: hello", asks: "GET /apps/shop/config-vars"})
 
 	h.want(t, step{
-		args: "ps:scale web=2 worker+1 -a shop", err: "Scaling dynos... done, now running web at 2:Basic, worker at 1:Basic",
+		args: "ps:scale web=2 writer+1 -a shop", err: "Scaling dynos... done, now running web at 2:Basic, writer at 1:Basic",
 		asks: "PATCH /apps/shop/formation",
 	})
-	h.settle(t, "shop", "web.1 web.2 worker.1")
+	h.settle(t, "shop", "web.1 web.2 writer.1")
 	h.want(t, step{args: "ps -a shop", out: `=== web (Basic): ./web (2)
 
 web.1: up <time> (~ <ago>)
 web.2: up <time> (~ <ago>)
 
-=== worker (Basic): ./web work (1)
+=== writer (Basic): ./web work (1)
 
-worker.1: up <time> (~ <ago>)`, asks: "GET /apps/shop/dynos"})
-	h.replaces(t, "web.1 web.2 worker.1", step{args: "ps:restart -a shop", err: "Restarting all dynos on shop... done", asks: "DELETE /apps/shop/dynos"})
+writer.1: up <time> (~ <ago>)`, asks: "GET /apps/shop/dynos"})
+	h.replaces(t, "web.1 web.2 writer.1", step{args: "ps:restart -a shop", err: "Restarting all dynos on shop... done", asks: "DELETE /apps/shop/dynos"})
 	h.replaces(t, "web.1 web.2", step{args: "ps:restart -p web -a shop", err: "Restarting all web dynos on shop... done", asks: "DELETE /apps/shop/formations/web"})
 	h.replaces(t, "web.2", step{args: "ps:restart -d web.2 -a shop", err: "Restarting dyno web.2 on shop... done", asks: "DELETE /apps/shop/dynos/web.2"})
-	h.replaces(t, "worker.1", step{
-		args: "ps:stop -d worker.1 -a shop", err: "Stopping dyno worker.1 on shop... done", asks: "POST /apps/shop/dynos/worker.1/actions/stop",
+	h.replaces(t, "writer.1", step{
+		args: "ps:stop -d writer.1 -a shop", err: "Stopping dyno writer.1 on shop... done", asks: "POST /apps/shop/dynos/writer.1/actions/stop",
 	})
 	h.want(t, step{args: "ps:type web=standard-1x -a shop", out: `=== Process Types
 
@@ -249,7 +249,7 @@ worker.1: up <time> (~ <ago>)`, asks: "GET /apps/shop/dynos"})
  ──────────────────────────────────────────────────────────
   release   Basic         0     ~$0.010     $0
   web       Standard-1X   2     ~$0.069     $50
-  worker    Basic         1     ~$0.010     $7
+  writer    Basic         1     ~$0.010     $7
 
 
 === Dyno Totals
@@ -284,7 +284,7 @@ worker.1: up <time> (~ <ago>)`, asks: "GET /apps/shop/dynos"})
 	h.want(t, step{args: "logs -a shop -n 1500", out: `<lines><logtime> heroku[web.1]: Starting process with command ` + "`./web`" + `
 <lines><logtime> app[web.<n>]: served /greeting
 <lines>`, asks: "POST /apps/shop/log-sessions"})
-	h.want(t, step{args: "logs -a shop -n 1 --source app -p worker", out: `<logtime> app[worker.1]: working`, asks: "POST /apps/shop/log-sessions"})
+	h.want(t, step{args: "logs -a shop -n 1 --source app -p writer", out: `<logtime> app[writer.1]: working`, asks: "POST /apps/shop/log-sessions"})
 	h.tail(t, url)
 
 	h.want(t, step{args: "open /basket -a shop", out: "Opening " + url + "basket...", err: "<any>", asks: "GET /apps/shop"})
@@ -693,7 +693,7 @@ func (h *herokuCommand) settle(t *testing.T, app, names string) map[string]strin
 // other dynos alone.
 func (h *herokuCommand) replaces(t *testing.T, names string, s step) {
 	t.Helper()
-	const all = "web.1 web.2 worker.1"
+	const all = "web.1 web.2 writer.1"
 	old := h.settle(t, "shop", all)
 	h.want(t, s)
 	eventually(t, s.args+" replaces "+names, func() string {
