@@ -1,12 +1,10 @@
 package inspect_test
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -32,30 +30,13 @@ type files map[string]string
 // read packs files and examines them as the command does.
 func read(t testing.TB, in files) inspect.Slug {
 	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	w := tar.NewWriter(z)
+	var entries []string
 	for _, name := range slices.Sorted(maps.Keys(in)) {
-		h := &tar.Header{Name: "./app/" + name, Typeflag: tar.TypeReg, Size: int64(len(in[name])), Mode: 0o644}
-		body := in[name]
-		if to, ok := strings.CutPrefix(body, "-> "); ok {
-			h.Typeflag, h.Linkname, h.Size, body = tar.TypeSymlink, to, 0, ""
-		}
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, body); err != nil {
-			t.Fatal(err)
-		}
+		entries = append(entries, name, in[name])
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
+	b := pipetest.PlainSlug(t, gzip.DefaultCompression, entries...)
 	runtimes, bill := &inspect.Look{}, &bom.Look{}
-	c, err := slug.Examine(t.Context(), &b, slug.ExamineOptions{Looks: []slug.Look{runtimes, bill}})
+	c, err := slug.Examine(t.Context(), bytes.NewReader(b), slug.ExamineOptions{Looks: []slug.Look{runtimes, bill}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package slug_test
 
 import (
-	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/slugfile/slugfile/pipeline/pipetest"
 	"github.com/slugfile/slugfile/pipeline/slug"
 	"github.com/slugfile/slugfile/pipeline/tree"
 )
@@ -22,38 +22,6 @@ func noise(seed uint64, n int) string {
 	b := make([]byte, n)
 	_, _ = r.Read(b) // it never fails
 	return string(b)
-}
-
-// plainSlug packs a slug as another tool would: entries are names and contents, a link where the content
-// begins with "=> ".
-func plainSlug(t testing.TB, level int, entries ...string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, level)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := tar.NewWriter(z)
-	for i := 0; i < len(entries); i += 2 {
-		h := &tar.Header{Name: "./app/" + entries[i], Typeflag: tar.TypeReg, Size: int64(len(entries[i+1])), Mode: 0o644}
-		body := entries[i+1]
-		if to, ok := strings.CutPrefix(body, "=> "); ok {
-			h.Typeflag, h.Linkname, h.Size, body = tar.TypeLink, "./app/"+to, 0, ""
-		}
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, body); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 func packedOf(t testing.TB, c slug.Contents, name string) int64 {
@@ -69,7 +37,7 @@ func packedOf(t testing.TB, c slug.Contents, name string) int64 {
 
 func TestExamine_measuresWhatEachFileTakes(t *testing.T) {
 	t.Parallel()
-	b := plainSlug(t, gzip.DefaultCompression,
+	b := pipetest.PlainSlug(t, gzip.DefaultCompression,
 		"far/a", noise(1, 300_000),
 		"zeros", strings.Repeat("\x00", 3_000_000),
 		"far/b", noise(1, 300_000), // gzip has forgotten the first one
@@ -118,7 +86,7 @@ func TestExamine_measuresWhatWouldBeSaved(t *testing.T) {
 			all = append(all, fmt.Sprintf("d%d/f%d.js", d, f), strings.Repeat("function call() { return this }\n", 10+d*5)+text)
 		}
 	}
-	whole := plainSlug(t, gzip.DefaultCompression, all...)
+	whole := pipetest.PlainSlug(t, gzip.DefaultCompression, all...)
 	c, err := slug.Examine(t.Context(), bytes.NewReader(whole), slug.ExamineOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +97,7 @@ func TestExamine_measuresWhatWouldBeSaved(t *testing.T) {
 			said += c.Packed[i]
 		}
 		without := append(append([]string{}, all[:d*160]...), all[(d+1)*160:]...)
-		saved := int64(len(whole) - len(plainSlug(t, gzip.DefaultCompression, without...)))
+		saved := int64(len(whole) - len(pipetest.PlainSlug(t, gzip.DefaultCompression, without...)))
 		if off := said - saved; max(off, -off)*100 > saved*8 {
 			t.Errorf("d%d is said to take %d bytes; without it the slug is smaller by %d", d, said, saved)
 		}
@@ -161,7 +129,7 @@ func TestExamine_showsWholeFilesToWhoWantsThem(t *testing.T) {
 		"large", strings.Repeat(noise(5, 1<<16), 270), "large2", strings.Repeat(noise(6, 1<<16), 260)[5:], "unwanted", noise(7, 200_000),
 	}
 	s := &seen{t: t, files: map[string]string{}, wants: func(name string, elf bool) bool { return elf || name != "unwanted" }}
-	dir, packed := t.TempDir(), plainSlug(t, gzip.NoCompression, files...)
+	dir, packed := t.TempDir(), pipetest.PlainSlug(t, gzip.NoCompression, files...)
 	if _, err := slug.Examine(t.Context(), bytes.NewReader(packed), slug.ExamineOptions{Scratch: dir, Looks: []slug.Look{s}}); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +154,7 @@ func TestRead_saysThatBytesAreDamaged(t *testing.T) {
 	for i := range 40 {
 		files = append(files, strings.Repeat("x", i+1), fmt.Sprintf("%x", noise(uint64(i), 2000+i)))
 	}
-	whole := plainSlug(t, gzip.DefaultCompression, files...)
+	whole := pipetest.PlainSlug(t, gzip.DefaultCompression, files...)
 	told := 0
 	for at := 20; at < len(whole)-8; at += 1499 {
 		b := bytes.Clone(whole)
